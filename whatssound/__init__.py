@@ -1,0 +1,1 @@
+"""whatssound: live DJ sessions on Supabase."""

@@ -1,0 +1,1 @@
+"""Placeholder: described with its first module."""
