@@ -1,0 +1,168 @@
+"""Settings of a client and of a session: every default, unit and limit in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .errors import ConfigurationError
+
+OutboxPolicy = Literal["wait", "reject", "drop_oldest"]
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if value <= 0:
+            raise ConfigurationError(name, f"must be greater than 0, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryConfig:
+    """How commands (RPCs) are retried.
+
+    Attributes:
+        attempts: tries in all before `OutcomeUnknownError` or the last error is raised.
+        deadline: seconds for the whole call, retries included.
+        request_timeout: seconds for one request.
+        base: seconds; the first wait is drawn from [0, base), each next from twice as much.
+        cap: seconds; the longest wait.
+    """
+
+    attempts: int = 6
+    deadline: float = 30.0
+    request_timeout: float = 10.0
+    base: float = 0.2
+    cap: float = 5.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "attempts", "deadline", "request_timeout", "base", "cap")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxConfig:
+    """How chat is batched and stored.
+
+    Attributes:
+        interval: seconds from the first waiting message to its batch.
+        batch_size: messages that make a batch at once, whatever the interval.
+        max_messages: messages that may wait, the batch on its way included.
+        max_bytes: bytes of UTF-8 that may wait.
+        policy: what `Chat.send` does when full: ``wait``, ``reject`` (`OutboxFullError`) or ``drop_oldest`` (the oldest
+            waiting message's receipt fails with reason ``dropped``; nothing vanishes without a word).
+        drain_timeout: seconds that closing waits for the last batches.
+    """
+
+    interval: float = 0.5
+    batch_size: int = 100
+    max_messages: int = 10_000
+    max_bytes: int = 8_000_000
+    policy: OutboxPolicy = "wait"
+    drain_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "interval", "batch_size", "max_messages", "max_bytes", "drain_timeout")
+        if self.batch_size > 500:
+            raise ConfigurationError("batch_size", "the database takes at most 500 messages a call")
+        if self.policy not in ("wait", "reject", "drop_oldest"):
+            raise ConfigurationError("policy", f"is {self.policy!r}; use 'wait', 'reject' or 'drop_oldest'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionConfig:
+    """How the channel is kept alive.
+
+    Attributes:
+        heartbeat_interval: seconds between heartbeats; a dead socket is noticed within twice this.
+        open_timeout: seconds for the handshake.
+        join_timeout: seconds for the join. A refused join is answered after five seconds, so keep it above that.
+        ready_timeout: seconds to wait for the server's word that Postgres Changes flow; without it the session goes
+            live anyway and resyncs when the word comes.
+        backoff_base: seconds; the first reconnect waits up to this long, each further one up to twice as long.
+        backoff_cap: seconds; the longest wait between two attempts.
+        rate_limit_floor: seconds to wait at least after a rate limit, since the server averages over a minute.
+        hold: seconds a join must hold before the back-off starts from the beginning again.
+        max_attempts: attempts in a row before the session fails; ``None`` never gives up.
+        max_frame_bytes: the largest frame accepted from the server.
+    """
+
+    heartbeat_interval: float = 15.0
+    open_timeout: float = 10.0
+    join_timeout: float = 15.0
+    ready_timeout: float = 10.0
+    backoff_base: float = 0.5
+    backoff_cap: float = 30.0
+    rate_limit_floor: float = 30.0
+    hold: float = 10.0
+    max_attempts: int | None = None
+    max_frame_bytes: int = 10 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        _positive(
+            self,
+            "heartbeat_interval",
+            "open_timeout",
+            "join_timeout",
+            "ready_timeout",
+            "backoff_base",
+            "backoff_cap",
+            "hold",
+            "max_frame_bytes",
+        )
+        if self.rate_limit_floor < 0:
+            raise ConfigurationError("rate_limit_floor", "must not be negative")
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ConfigurationError("max_attempts", "must be at least 1, or None to never give up")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """Settings of one `Session`.
+
+    Attributes:
+        private: whether the channel is private (policies on ``realtime.messages`` decide). A plain
+            ``supabase.channel('session:…')`` is a different, public channel; ``False`` joins that one.
+        max_message_length: characters of a chat message before the session's own limit is known.
+        reconcile_interval: seconds between two looks at the event log, which confirm chat and find what was missed.
+        claim_timeout: seconds after which a broadcast chat message that was never stored is reported as
+            `ChatUnconfirmed`.
+        occupancy_interval: seconds between two heartbeats to the database (its lease lasts 90 s).
+        reader_events: unread events one reader may hold; beyond it the oldest that may be dropped go, and `Lagged` says
+            how many.
+        history: messages kept in `LiveState.messages`.
+        typing_ttl: seconds after which somebody who has stopped sending is no longer shown as typing.
+        track_presence: whether to be seen by others in presence.
+        handler_tasks: how long, in seconds, closing waits for handlers to finish the events they hold.
+        retry: see `RetryConfig`.
+        outbox: see `OutboxConfig`.
+        connection: see `ConnectionConfig`.
+    """
+
+    private: bool = True
+    max_message_length: int = 500
+    reconcile_interval: float = 5.0
+    claim_timeout: float = 30.0
+    occupancy_interval: float = 25.0
+    reader_events: int = 1000
+    history: int = 200
+    typing_ttl: float = 6.0
+    track_presence: bool = True
+    handler_tasks: float = 5.0
+    retry: RetryConfig = field(default_factory=RetryConfig)
+    outbox: OutboxConfig = field(default_factory=OutboxConfig)
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+
+    def __post_init__(self) -> None:
+        _positive(
+            self,
+            "max_message_length",
+            "reconcile_interval",
+            "claim_timeout",
+            "occupancy_interval",
+            "reader_events",
+            "history",
+            "typing_ttl",
+            "handler_tasks",
+        )
+        if self.occupancy_interval > 60:
+            raise ConfigurationError("occupancy_interval", "must be at most 60: the lease lasts 90 s")

@@ -1,0 +1,112 @@
+"""Which messages make the next batch, and when.
+
+The rule: a batch goes ``interval`` after its first message began to wait, or at once when ``size`` are waiting. One
+batch is under way at a time, so that a sender's order is kept. Nothing leaves the batcher but by `settle`, so nothing
+is lost between batches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[T]):
+    item: T
+    size: int
+    since: float
+
+
+class Batcher(Generic[T]):
+    """Collects items into batches; bounded in items and bytes.
+
+    Args:
+        interval: seconds from the first waiting item to its batch.
+        size: most items of a batch.
+        max_items: items that may be held, those under way included.
+        max_bytes: bytes that may be held, likewise.
+    """
+
+    def __init__(self, *, interval: float, size: int, max_items: int, max_bytes: int) -> None:
+        self._interval = interval
+        self._size = size
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._waiting: deque[_Waiting[T]] = deque()
+        self._under_way: list[_Waiting[T]] = []
+        self._bytes = 0
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of everything held."""
+        return self._bytes
+
+    def fits(self, size: int) -> bool:
+        """Tells whether an item of ``size`` bytes may be added. One item is always taken by an empty batcher."""
+        if len(self) == 0:
+            return True
+        return len(self) < self._max_items and self._bytes + size <= self._max_bytes
+
+    def add(self, item: T, size: int, now: float) -> None:
+        """Adds an item that `fits`."""
+        self._waiting.append(_Waiting(item, size, now))
+        self._bytes += size
+
+    def drop_oldest(self) -> T | None:
+        """Removes and returns the oldest waiting item; None if all that is held is under way."""
+        if not self._waiting:
+            return None
+        oldest = self._waiting.popleft()
+        self._bytes -= oldest.size
+        return oldest.item
+
+    def drain(self) -> None:
+        """From now on batches go without waiting for the interval."""
+        self._draining = True
+
+    def due_at(self) -> float | None:
+        """Returns when the next batch should go (possibly past); None if nothing waits or a batch is under way."""
+        if self._under_way or not self._waiting:
+            return None
+        first = self._waiting[0].since
+        if self._draining or len(self._waiting) >= self._size:
+            return first
+        return first + self._interval
+
+    def take(self, now: float) -> list[T]:
+        """Takes the next batch if it is due at ``now``, oldest first; an empty list otherwise."""
+        due = self.due_at()
+        if due is None or due > now:
+            return []
+        while self._waiting and len(self._under_way) < self._size:
+            self._under_way.append(self._waiting.popleft())
+        return [entry.item for entry in self._under_way]
+
+    def settle(self, keep: set[int] | None = None) -> None:
+        """Ends the batch under way.
+
+        Args:
+            keep: positions in the batch that must go again (before everything that waits, in order); the others leave
+                for good.
+        """
+        kept = [entry for at, entry in enumerate(self._under_way) if keep and at in keep]
+        gone = [entry for at, entry in enumerate(self._under_way) if not (keep and at in keep)]
+        self._bytes -= sum(entry.size for entry in gone)
+        self._under_way = []
+        self._waiting.extendleft(reversed(kept))
+
+    def take_all(self) -> list[T]:
+        """Empties the batcher and returns everything it held, oldest first."""
+        held = [entry.item for entry in self._under_way] + [entry.item for entry in self._waiting]
+        self._waiting.clear()
+        self._under_way = []
+        self._bytes = 0
+        return held

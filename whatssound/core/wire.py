@@ -1,0 +1,206 @@
+"""JSON of the wire ↔ events. The only place that knows member names.
+
+Three sources speak of the same things: client broadcasts (chat, typing), rows of Postgres Changes (votes, tips,
+queue_items) and entries of the session's event log. Each becomes the same event. Shapes are documented in
+``docs/reference/wire.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import ProtocolError
+from ..events import (
+    ChatMessage,
+    Event,
+    MemberChanged,
+    MessageDeleted,
+    QueueChanged,
+    SessionChanged,
+    TipPending,
+    TipRefunded,
+    TipSent,
+    UnknownEvent,
+    VoteCast,
+)
+from ..models import Member, Message, Presence, QueueItem, SessionInfo, Tally, Tip
+
+Json = Mapping[str, Any]
+
+CHAT = "chat"
+TYPING = "typing"
+
+#: The most characters of a broadcast message that are believed: what is longer cannot be stored by any session.
+MAX_CLAIM_LENGTH = 10_000
+
+
+def chat_payload(message: Message) -> dict[str, Any]:
+    """Makes the payload of a ``chat`` broadcast."""
+    return {
+        "message": {
+            "id": message.id,
+            "session_id": message.session_id,
+            "user_id": message.user_id,
+            "username": message.username,
+            "content": message.content,
+            "created_at": message.created_at.isoformat(),
+        }
+    }
+
+
+def typing_payload(user_id: str, username: str, *, typing: bool) -> dict[str, Any]:
+    """Makes the payload of a ``typing`` broadcast."""
+    return {"user_id": user_id, "username": username, "typing": typing}
+
+
+def presence_payload(member: Presence) -> dict[str, Any]:
+    """Makes what presence tracks."""
+    return {
+        "user_id": member.user_id,
+        "username": member.username,
+        "role": member.role,
+        "online_at": member.online_at.isoformat() if member.online_at else None,
+    }
+
+
+def chat_claim(payload: Json, session_id: str) -> Message | None:
+    """Reads a ``chat`` broadcast; None if it is not one.
+
+    Anybody may send anything, so a bad claim is ignored rather than raised.
+    ``confirmed``, ``seq`` and ``role`` of a claim are never taken over: only the database may say those.
+    """
+    body = payload.get("message")
+    if not isinstance(body, dict):
+        return None
+    try:
+        message = Message.model_validate(
+            {**body, "session_id": session_id, "confirmed": False, "seq": None, "role": "listener"}
+        )
+    except ValidationError:
+        return None
+    if (
+        not message.content
+        or len(message.content) > MAX_CLAIM_LENGTH
+        or body.get("session_id", session_id) != session_id
+    ):
+        return None
+    return message
+
+
+def presence_members(metas_by_key: Json) -> dict[str, Presence]:
+    """Reads ``presence_state`` or one side of a ``presence_diff``: user id → who they say they are.
+
+    Somebody on several devices has several metas; the newest describes them.
+    """
+    members: dict[str, Presence] = {}
+    for key, entry in metas_by_key.items():
+        metas = entry.get("metas") if isinstance(entry, dict) else None
+        for meta in metas if isinstance(metas, list) else []:
+            if not isinstance(meta, dict):
+                continue
+            try:
+                members[key] = Presence.model_validate({"user_id": key, **meta})
+            except ValidationError:
+                members[key] = Presence.model_validate({"user_id": key})
+    return members
+
+
+def row_event(table: str, record: Json) -> Event | None:
+    """Reads a row of Postgres Changes; None where the row tells nothing new by itself.
+
+    Raises:
+        ProtocolError: the row lacks members that this version needs.
+    """
+    try:
+        if table == "votes":
+            return _vote_row(record)
+        if table == "queue_items":
+            item = QueueItem.model_validate(record)
+            return QueueChanged(action=item.action, item=item, seq=item.seq)
+        if table == "tips":
+            return _tip_event(Tip.model_validate(record))
+    except (ValidationError, KeyError, TypeError) as error:
+        raise ProtocolError(f"a row of {table} cannot be read: {error}") from error
+    return None
+
+
+def _vote_row(record: Json) -> Event:
+    up, down = int(record["tally_up"]), int(record["tally_down"])
+    return VoteCast(
+        song_id=record["song_id"],
+        user_id=record["user_id"],
+        username=record.get("username") or "",
+        value=record["value"],
+        tally=Tally(up=up, down=down, score=up - down, seq=record["seq"]),
+        seq=record["seq"],
+    )
+
+
+def _tip_event(tip: Tip) -> Event:
+    if tip.status == "pending":
+        return TipPending(tip=tip)
+    if tip.status == "refunded":
+        return TipRefunded(tip=tip, seq=tip.seq)
+    return TipSent(tip=tip, seq=tip.seq)
+
+
+def log_event(entry: Json, session_id: str, *, me: str | None, recovered: bool) -> Event:
+    """Reads an entry of ``session_events``: ``{seq, kind, payload, created_at}``.
+
+    Args:
+        entry: the entry.
+        session_id: the session it belongs to.
+        me: the signed-in user, to mark own messages.
+        recovered: whether it is fetched after a gap.
+
+    Raises:
+        ProtocolError: the entry has a known kind but not its shape. An unknown kind is an `UnknownEvent`.
+    """
+    try:
+        return _log_event(entry, session_id, me, recovered)
+    except (ValidationError, KeyError, TypeError) as error:
+        raise ProtocolError(
+            f"event {entry.get('seq')} of kind {entry.get('kind')!r} cannot be read: {error}"
+        ) from error
+
+
+def _log_event(entry: Json, session_id: str, me: str | None, recovered: bool) -> Event:
+    seq, kind, payload = entry["seq"], entry["kind"], entry["payload"]
+    common: dict[str, Any] = {"seq": seq, "recovered": recovered}
+    match kind:
+        case "message":
+            message = stored_message(payload, session_id, seq)
+            return ChatMessage(message=message, own=message.user_id == me, **common)
+        case "message_deleted":
+            return MessageDeleted(
+                message_id=payload["id"], user_id=payload.get("user_id"), by=payload.get("by"), **common
+            )
+        case "vote":
+            tally = Tally.model_validate({**payload["tally"], "seq": seq})
+            return VoteCast.model_validate({**payload, "tally": tally, **common})
+        case "tip":
+            return TipSent(tip=Tip.model_validate({**payload["tip"], "seq": seq}), **common)
+        case "tip_refunded":
+            return TipRefunded(tip=Tip.model_validate({**payload["tip"], "seq": seq}), **common)
+        case "queue":
+            return QueueChanged(action=payload["action"], item=QueueItem.model_validate(payload["item"]), **common)
+        case "member":
+            action = payload["action"]
+            member = Member.model_validate({**payload, "banned": action == "banned"})
+            return MemberChanged(
+                action=action, member=member, by=payload.get("by"), reason=payload.get("reason"), **common
+            )
+        case "session":
+            return SessionChanged(
+                action=payload["action"], session=SessionInfo.model_validate(payload["session"]), **common
+            )
+        case _:
+            return UnknownEvent(kind=kind, payload=payload, created_at=entry.get("created_at"), **common)
+
+
+def stored_message(payload: Json, session_id: str, seq: int | None) -> Message:
+    """Reads a message that the database vouches for."""
+    return Message.model_validate({**payload, "session_id": session_id, "seq": seq, "confirmed": True})

@@ -1,0 +1,224 @@
+"""What users see: frozen models of the room's things, validated at the door.
+
+Identifiers are canonical lower-case UUID strings (as they stand on the wire), typed apart with `typing.NewType`. Money
+is an integer in minor units (cents) beside an ISO-4217 currency. Times are timezone-aware datetimes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, NewType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SessionId = NewType("SessionId", str)
+UserId = NewType("UserId", str)
+SongId = NewType("SongId", str)
+ItemId = NewType("ItemId", str)
+MessageId = NewType("MessageId", str)
+TipId = NewType("TipId", str)
+
+Role = Literal["dj", "moderator", "listener"]
+QueueStatus = Literal["queued", "playing", "played", "skipped", "removed"]
+QueueAction = Literal["added", "moved", "removed", "started", "finished", "skipped"]
+TipStatus = Literal["pending", "confirmed", "refunded"]
+
+
+class Model(BaseModel):
+    """Base of all models: frozen, and tolerant of members that a newer database adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SessionSettings(Model):
+    """What the DJ and moderators can set."""
+
+    slow_mode_seconds: int = 0
+    chat_frozen: bool = False
+    max_message_length: int = 500
+    anonymous_may_speak: bool = True
+    anonymous_may_vote: bool = True
+    anonymous_may_queue: bool = True
+    max_tip_amount: int | None = None
+
+
+class SessionInfo(Model):
+    """A live session as the database has it."""
+
+    id: SessionId
+    title: str
+    dj_id: UserId
+    status: Literal["live", "ended"]
+    visibility: Literal["public", "private"] = "public"
+    settings: SessionSettings = SessionSettings()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class Member(Model):
+    """A user's place in a session."""
+
+    user_id: UserId
+    username: str = ""
+    role: Role = "listener"
+    banned: bool = False
+    muted_until: datetime | None = None
+
+
+class Message(Model):
+    """A chat message.
+
+    ``confirmed`` is true once the database vouches for id and author; until then it is its sender's claim. ``seq`` is
+    its place in the session's event log.
+    """
+
+    id: MessageId
+    session_id: SessionId
+    user_id: UserId
+    username: str = ""
+    role: Role = "listener"
+    content: str
+    created_at: datetime
+    seq: int | None = None
+    confirmed: bool = False
+
+
+class Tally(Model):
+    """Votes of one song: ``score = up - down``."""
+
+    up: int = 0
+    down: int = 0
+    score: int = 0
+    seq: int = 0
+
+
+class QueueItem(Model):
+    """A song in the queue. ``started_at`` is set while it plays; `LiveState.position` tells how far it is."""
+
+    id: ItemId
+    session_id: SessionId
+    song_id: SongId
+    title: str
+    artist: str | None = None
+    duration_ms: int | None = None
+    source_url: str | None = None
+    rank: str
+    status: QueueStatus
+    version: int
+    added_by: UserId | None = None
+    action: QueueAction = "added"
+    seq: int = 0
+    started_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+class Tip(Model):
+    """A tip for the DJ; ``amount`` in minor units of ``currency``."""
+
+    id: TipId
+    session_id: SessionId
+    tipper_id: UserId
+    dj_id: UserId
+    amount: Annotated[int, Field(gt=0)]
+    currency: str
+    note: str | None = None
+    status: TipStatus
+    username: str = ""
+    created_at: datetime
+    seq: int | None = None
+
+
+class TipTotals(Model):
+    """Confirmed tips of a session: minor units by currency, and how many."""
+
+    totals: dict[str, int] = {}
+    count: int = 0
+
+
+class Presence(Model):
+    """Somebody who is here, as they say themselves (a claim: roles that matter come from the database)."""
+
+    user_id: UserId
+    username: str = ""
+    role: str = "listener"
+    online_at: datetime | None = None
+
+
+class Snapshot(Model):
+    """A session at one moment: everything up to and including event ``seq``."""
+
+    session: SessionInfo
+    me: Member | None = None
+    seq: int
+    oldest_seq: int = 0
+    now_playing: QueueItem | None = None
+    queue: tuple[QueueItem, ...] = ()
+    tallies: dict[SongId, Tally] = {}
+    my_votes: dict[SongId, int] = {}
+    tips: TipTotals = TipTotals()
+    messages: tuple[Message, ...] = ()
+    occupancy: int = 0
+    server_time: datetime
+
+
+# --- receipts
+# ----------------------------------------------------------------------------------------------------------
+
+
+class VoteReceipt(Model):
+    """A vote that is stored. ``changed`` is false where the same vote stood already."""
+
+    song_id: SongId
+    value: int
+    tally: Tally
+    seq: int | None = None
+    changed: bool = True
+    key: str
+
+
+class TipReceipt(Model):
+    """A tip that is stored (``pending`` until the payment is confirmed).
+
+    ``duplicate``: the key was known; this is what the first call stored.
+    """
+
+    tip: Tip
+    duplicate: bool = False
+    key: str
+
+
+class QueueReceipt(Model):
+    """A queue change that is stored; ``order`` are the ids of what plays next, in order."""
+
+    item: QueueItem | None = None
+    previous: QueueItem | None = None
+    order: tuple[ItemId, ...] = ()
+    seq: int | None = None
+    key: str
+
+
+class StoredRow(Model):
+    """The database's answer about one chat message of a batch."""
+
+    id: MessageId
+    status: Literal["stored", "duplicate", "rejected"]
+    seq: int | None = None
+    created_at: datetime | None = None
+    reason: str | None = None
+    retry_after: float | None = None
+    detail: Any = None
+
+
+class LeaderboardEntry(Model):
+    """One line of a leaderboard; which members are set depends on the board."""
+
+    rank: int = 0
+    dj_id: UserId | None = None
+    song_id: SongId | None = None
+    username: str = ""
+    title: str = ""
+    artist: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    score: int | None = None
+    votes: int | None = None
