@@ -13,7 +13,7 @@ OutboxPolicy = Literal["wait", "reject", "drop_oldest"]
 def _positive(owner: object, *names: str) -> None:
     for name in names:
         value = getattr(owner, name)
-        if value <= 0:
+        if not value > 0:  # NaN is not either
             raise ConfigurationError(name, f"must be greater than 0, not {value!r}")
 
 
@@ -109,7 +109,7 @@ class ConnectionConfig:
             "hold",
             "max_frame_bytes",
         )
-        if self.rate_limit_floor < 0:
+        if not self.rate_limit_floor >= 0:
             raise ConfigurationError("rate_limit_floor", "must not be negative")
         if self.max_attempts is not None and self.max_attempts < 1:
             raise ConfigurationError("max_attempts", "must be at least 1, or None to never give up")

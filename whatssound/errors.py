@@ -38,11 +38,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 
 class WhatsSoundError(Exception):
     """Base of every error raised by this package."""
 
     retryable: bool = False
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles and copies by attributes: constructors take facts, not the text that `Exception` would pass them."""
+        return _revived, (type(self), self.args), self.__dict__
+
+
+def _revived(kind: type[WhatsSoundError], args: tuple[Any, ...]) -> WhatsSoundError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigurationError(WhatsSoundError, ValueError):
@@ -236,6 +247,7 @@ class BatchTooLargeError(RefusedError):
 
 
 #: refusal code of the database → error class; `tests/database` keeps it equal to the migrations.
+#: ``not_signed_in`` is not among them: it is about who we are, and becomes `NotSignedInError`.
 REFUSALS: dict[str, type[RefusedError]] = {
     "session_not_found": SessionNotFoundError,
     "session_ended": SessionEndedError,
@@ -249,6 +261,8 @@ REFUSALS: dict[str, type[RefusedError]] = {
     "empty": RefusedError,
     "invalid_text": RefusedError,
     "invalid_argument": RefusedError,
+    "bad_id": RefusedError,
+    "bad_clock": RefusedError,
     "unknown_song": NotFoundError,
     "unknown_item": NotFoundError,
     "unknown_member": NotFoundError,

@@ -6,10 +6,9 @@ is an integer in minor units (cents) beside an ISO-4217 currency. Times are time
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 SessionId = NewType("SessionId", str)
 UserId = NewType("UserId", str)
@@ -51,8 +50,8 @@ class SessionInfo(Model):
     status: Literal["live", "ended"]
     visibility: Literal["public", "private"] = "public"
     settings: SessionSettings = SessionSettings()
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
 
 
 class Member(Model):
@@ -62,7 +61,7 @@ class Member(Model):
     username: str = ""
     role: Role = "listener"
     banned: bool = False
-    muted_until: datetime | None = None
+    muted_until: AwareDatetime | None = None
 
 
 class Message(Model):
@@ -78,7 +77,7 @@ class Message(Model):
     username: str = ""
     role: Role = "listener"
     content: str
-    created_at: datetime
+    created_at: AwareDatetime
     seq: int | None = None
     confirmed: bool = False
 
@@ -102,14 +101,14 @@ class QueueItem(Model):
     artist: str | None = None
     duration_ms: int | None = None
     source_url: str | None = None
-    rank: str
+    rank: float
     status: QueueStatus
     version: int
     added_by: UserId | None = None
     action: QueueAction = "added"
     seq: int = 0
-    started_at: datetime | None = None
-    created_at: datetime | None = None
+    started_at: AwareDatetime | None = None
+    created_at: AwareDatetime | None = None
 
 
 class Tip(Model):
@@ -124,7 +123,7 @@ class Tip(Model):
     note: str | None = None
     status: TipStatus
     username: str = ""
-    created_at: datetime
+    created_at: AwareDatetime
     seq: int | None = None
 
 
@@ -141,7 +140,7 @@ class Presence(Model):
     user_id: UserId
     username: str = ""
     role: str = "listener"
-    online_at: datetime | None = None
+    online_at: AwareDatetime | None = None
 
 
 class Snapshot(Model):
@@ -158,7 +157,7 @@ class Snapshot(Model):
     tips: TipTotals = TipTotals()
     messages: tuple[Message, ...] = ()
     occupancy: int = 0
-    server_time: datetime
+    server_time: AwareDatetime
 
 
 # --- receipts
@@ -203,7 +202,7 @@ class StoredRow(Model):
     id: MessageId
     status: Literal["stored", "duplicate", "rejected"]
     seq: int | None = None
-    created_at: datetime | None = None
+    created_at: AwareDatetime | None = None
     reason: str | None = None
     retry_after: float | None = None
     detail: Any = None

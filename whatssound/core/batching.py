@@ -19,6 +19,7 @@ class _Waiting(Generic[T]):
     item: T
     size: int
     since: float
+    tried: bool = False
 
 
 class Batcher(Generic[T]):
@@ -61,10 +62,15 @@ class Batcher(Generic[T]):
         self._bytes += size
 
     def drop_oldest(self) -> T | None:
-        """Removes and returns the oldest waiting item; None if all that is held is under way."""
-        if not self._waiting:
+        """Removes and returns the oldest item that was never in a batch; None if there is none.
+
+        What goes again after a batch whose outcome is unknown may be stored already, so nobody can call it dropped.
+        """
+        at = next((at for at, entry in enumerate(self._waiting) if not entry.tried), None)
+        if at is None:
             return None
-        oldest = self._waiting.popleft()
+        oldest = self._waiting[at]
+        del self._waiting[at]
         self._bytes -= oldest.size
         return oldest.item
 
@@ -87,7 +93,9 @@ class Batcher(Generic[T]):
         if due is None or due > now:
             return []
         while self._waiting and len(self._under_way) < self._size:
-            self._under_way.append(self._waiting.popleft())
+            entry = self._waiting.popleft()
+            entry.tried = True
+            self._under_way.append(entry)
         return [entry.item for entry in self._under_way]
 
     def settle(self, keep: set[int] | None = None) -> None:

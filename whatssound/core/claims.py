@@ -40,9 +40,13 @@ class Confirmation:
 class Claims:
     """Remembers claims and confirmations; bounded.
 
+    A message is shown at most once as a claim and at most once as confirmed, and each claim ends once: confirmed,
+    withdrawn, expired or dropped. What has ended is remembered, so that a broadcast repeated later is not shown again.
+
     Args:
-        capacity: most claims, and most confirmations, remembered. Beyond it the oldest claims count as expired at the
-            next `expire`.
+        capacity: most claims, most confirmations and most ended claims remembered. Beyond it the oldest claims count as
+            expired at the next `expire`; beyond twice as many, new ones are not shown until the database vouches for
+            them.
     """
 
     def __init__(self, capacity: int = 10_000) -> None:
@@ -51,7 +55,7 @@ class Claims:
         self._by_id: dict[str, set[_Key]] = {}
         self._confirmed: OrderedDict[_Key, None] = OrderedDict()
         self._confirmed_ids: dict[str, str] = {}
-        self._overflow: list[Message] = []
+        self._ended: OrderedDict[_Key, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -59,15 +63,15 @@ class Claims:
     def hear(self, message: Message, now: float) -> bool:
         """Takes a broadcast; returns whether to show it (False: shown before, or already contradicted)."""
         key = (message.user_id, message.id)
-        if key in self._open or key in self._confirmed:
+        if key in self._open or key in self._confirmed or key in self._ended:
             return False
         if message.id in self._confirmed_ids:
             # The database has this id under another author: this is somebody else's claim on it.
             return False
+        if len(self._open) >= 2 * self._capacity:
+            return False
         self._open[key] = _Claim(message, now)
         self._by_id.setdefault(message.id, set()).add(key)
-        while len(self._open) > self._capacity:
-            self._overflow.append(self._remove(next(iter(self._open))).message)
         return True
 
     def confirm(self, message: Message) -> Confirmation:
@@ -78,12 +82,13 @@ class Claims:
         self._confirmed[key] = None
         self._confirmed_ids[message.id] = message.user_id
         while len(self._confirmed) > self._capacity:
-            (_, old_id), _ = self._confirmed.popitem(last=False)
-            self._confirmed_ids.pop(old_id, None)
+            (old_author, old_id), _ = self._confirmed.popitem(last=False)
+            if self._confirmed_ids.get(old_id) == old_author:
+                del self._confirmed_ids[old_id]
         withdrawn: list[Message] = []
         verdict: Verdict = "new"
         for rival in sorted(self._by_id.get(message.id, ())):
-            claim = self._remove(rival)
+            claim = self._end(rival)
             if rival == key and claim.message.content == message.content:
                 verdict = "confirmed"
             else:
@@ -93,22 +98,25 @@ class Claims:
     def drop(self, user_id: str, message_id: str) -> Message | None:
         """Forgets one claim (its sender learnt that it was rejected); returns it if it was open."""
         key = (user_id, message_id)
-        return self._remove(key).message if key in self._open else None
+        return self._end(key).message if key in self._open else None
 
     def expire(self, before: float) -> list[Message]:
-        """Removes and returns the claims heard before a time of the caller's clock, oldest first."""
-        expired, self._overflow = self._overflow, []
+        """Ends and returns the claims heard before a time of the caller's clock or over capacity, oldest first."""
+        expired: list[Message] = []
         while self._open:
             key = next(iter(self._open))
-            if self._open[key].heard_at >= before:
+            if len(self._open) <= self._capacity and self._open[key].heard_at >= before:
                 break
-            expired.append(self._remove(key).message)
+            expired.append(self._end(key).message)
         return expired
 
-    def _remove(self, key: _Key) -> _Claim:
+    def _end(self, key: _Key) -> _Claim:
         claim = self._open.pop(key)
         keys = self._by_id[key[1]]
         keys.discard(key)
         if not keys:
             del self._by_id[key[1]]
+        self._ended[key] = None
+        while len(self._ended) > self._capacity:
+            self._ended.popitem(last=False)
         return claim

@@ -9,6 +9,7 @@ from ..errors import InvalidInputError
 
 _RAND_BITS = 74
 _RAND_MASK = (1 << _RAND_BITS) - 1
+_LONGEST_HOLD_MS = 60_000
 
 
 def as_uuid(value: str | UUID, argument: str) -> str:
@@ -26,9 +27,11 @@ def as_uuid(value: str | UUID, argument: str) -> str:
 
 
 class Uuid7Source:
-    """Makes UUIDv7 identifiers that only ever grow, also within one millisecond and when the clock steps back.
+    """Makes UUIDv7 identifiers that grow, also within one millisecond and when the clock steps back a little.
 
     RFC 9562 §5.7 (layout) and §6.2 method 2 (the random part is counted up when the millisecond has not advanced).
+    A step back of more than a minute (a wrong clock was put right) is followed instead: the database refuses ids that
+    lie two minutes ahead of it, and holding on to them would silence the user for as long as the clock was wrong.
 
     Args:
         random_bits: called with a number of bits, returns that many random ones as an int
@@ -42,7 +45,7 @@ class Uuid7Source:
 
     def make(self, unix_ms: int) -> str:
         """Makes the next identifier for a time in milliseconds since 1970 (UTC)."""
-        if unix_ms > self._last_ms:
+        if unix_ms > self._last_ms or unix_ms < self._last_ms - _LONGEST_HOLD_MS:
             self._last_ms = unix_ms
             # The top bit is left free, so that counting up within a millisecond has room.
             self._last_rand = self._random_bits(_RAND_BITS - 1)

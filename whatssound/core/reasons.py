@@ -26,40 +26,56 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
 
 
-_RATE_LIMITS = (
-    "too many",
-    "rate limit",
-    "ratelimitreached",
-    "clientjoinratelimitreached",
-    "channelratelimitreached",
-    "connectionratelimitreached",
+#: What stands before the colon of a refused join. The sentence after it may quote a topic or a database's words, so a
+#: known code decides alone. Supabase documents the codes as its "operational error codes".
+_CODES = {
+    "channelratelimitreached": Reason.RATE_LIMITED,
+    "clientjoinratelimitreached": Reason.RATE_LIMITED,
+    "connectionratelimitreached": Reason.RATE_LIMITED,
+    "clientpresenceratelimitreached": Reason.RATE_LIMITED,
+    "toomanyconnectattempts": Reason.RATE_LIMITED,
+    "invalidjwttoken": Reason.TOKEN,
+    "invalidjwtexpiration": Reason.TOKEN,
+    "malformedjwt": Reason.TOKEN,
+    "jwtsignatureerror": Reason.TOKEN,
+    "unauthorized": Reason.UNAUTHORIZED,
+    "privateonly": Reason.UNAUTHORIZED,
+    "realtimedisabledfortenant": Reason.UNAUTHORIZED,
+    "tenantnotfound": Reason.NOT_FOUND,
+    "realtimerestarting": Reason.SERVER_RESTART,
+    "databaseconnectionissue": Reason.DATABASE,
+    "databaselackofconnections": Reason.DATABASE,
+    "connectioninitializing": Reason.DATABASE,
+    "initializingprojectconnection": Reason.DATABASE,
+    "increaseconnectionpool": Reason.DATABASE,
+    "unabletoconnecttoproject": Reason.DATABASE,
+    "unabletoconnecttotenantdatabase": Reason.DATABASE,
+    "unknownerroronchannel": Reason.CRASHED,
+}
+
+#: Words of sentences, in order of precedence. Change feeds come first: their errors quote tables, filters and whatever
+#: the database said.
+_SENTENCES: tuple[tuple[Reason, tuple[str, ...]], ...] = (
+    (Reason.DATABASE, ("unable to subscribe", "subscription params", "error parsing", "too many database")),
+    (Reason.RATE_LIMITED, ("too many", "rate limit")),
+    (Reason.UNAUTHORIZED, ("unauthorized", "do not have permissions", "disabled for this tenant")),
+    (Reason.TOKEN, ("token has expired", "token expired", "signature_error", "jwt")),
+    (Reason.SERVER_RESTART, ("server requested disconnect", "restart")),
+    (Reason.DATABASE, ("database", "postgres", "replication")),
+    (Reason.TOO_LARGE, ("payload_size_exceeded", "payload size")),
+    (Reason.CRASHED, ("channel_crash",)),
 )
-_TOKENS = (
-    "token has expired",
-    "token expired",
-    "invalidjwttoken",
-    "malformedjwt",
-    "jwtsignatureerror",
-    "signature_error",
-    "jwt",
-)
-_DENIED = ("unauthorized", "do not have permissions", "privateonly")
-_DATABASE = ("database", "postgres", "replication", "subscription")
 
 
 def from_text(text: str) -> Reason:
     """Reads a ``system`` error, a refused join's reason or a handshake's body."""
     lowered = text.lower()
-    if any(word in lowered for word in _RATE_LIMITS) and "too many database" not in lowered:
-        return Reason.RATE_LIMITED
-    if any(word in lowered for word in _DENIED):
-        return Reason.UNAUTHORIZED
-    if any(word in lowered for word in _TOKENS):
-        return Reason.TOKEN
-    if "server requested disconnect" in lowered or "restart" in lowered:
-        return Reason.SERVER_RESTART
-    if any(word in lowered for word in _DATABASE):
-        return Reason.DATABASE
+    code = _CODES.get(lowered.split(":", 1)[0].strip())
+    if code is not None:
+        return code
+    for reason, words in _SENTENCES:
+        if any(word in lowered for word in words):
+            return reason
     return Reason.CLOSED
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import ProtocolError
+from ..errors import InvalidInputError, ProtocolError
 from ..events import (
     ChatMessage,
     Event,
@@ -27,6 +27,7 @@ from ..events import (
     VoteCast,
 )
 from ..models import Member, Message, Presence, QueueItem, SessionInfo, Tally, Tip
+from .identifiers import as_uuid
 
 Json = Mapping[str, Any]
 
@@ -35,6 +36,9 @@ TYPING = "typing"
 
 #: The most characters of a broadcast message that are believed: what is longer cannot be stored by any session.
 MAX_CLAIM_LENGTH = 10_000
+
+#: The most characters of a name in a broadcast that are believed: no profile has a longer one.
+MAX_CLAIM_NAME = 32
 
 
 def chat_payload(message: Message) -> dict[str, Any]:
@@ -66,37 +70,40 @@ def presence_payload(member: Presence) -> dict[str, Any]:
     }
 
 
-def chat_claim(payload: Json, session_id: str) -> Message | None:
+def chat_claim(payload: Any, session_id: str) -> Message | None:
     """Reads a ``chat`` broadcast; None if it is not one.
 
     Anybody may send anything, so a bad claim is ignored rather than raised.
-    ``confirmed``, ``seq`` and ``role`` of a claim are never taken over: only the database may say those.
+    ``confirmed``, ``seq`` and ``role`` of a claim are never taken over: only the database may say those. Ids become
+    canonical, so that the database's word finds the claim it is about.
     """
-    body = payload.get("message")
+    body = payload.get("message") if isinstance(payload, Mapping) else None
     if not isinstance(body, dict):
         return None
     try:
+        ids = {name: as_uuid(body[name], name) for name in ("id", "user_id")}
         message = Message.model_validate(
-            {**body, "session_id": session_id, "confirmed": False, "seq": None, "role": "listener"}
+            {**body, **ids, "session_id": session_id, "confirmed": False, "seq": None, "role": "listener"}
         )
-    except ValidationError:
+    except (KeyError, InvalidInputError, ValidationError):
         return None
     if (
-        not message.content
+        not message.content.strip()
         or len(message.content) > MAX_CLAIM_LENGTH
+        or len(message.username) > MAX_CLAIM_NAME
         or body.get("session_id", session_id) != session_id
     ):
         return None
     return message
 
 
-def presence_members(metas_by_key: Json) -> dict[str, Presence]:
+def presence_members(metas_by_key: Any) -> dict[str, Presence]:
     """Reads ``presence_state`` or one side of a ``presence_diff``: user id → who they say they are.
 
-    Somebody on several devices has several metas; the newest describes them.
+    Somebody on several devices has several metas; the last one that can be read describes them.
     """
     members: dict[str, Presence] = {}
-    for key, entry in metas_by_key.items():
+    for key, entry in metas_by_key.items() if isinstance(metas_by_key, Mapping) else ():
         metas = entry.get("metas") if isinstance(entry, dict) else None
         for meta in metas if isinstance(metas, list) else []:
             if not isinstance(meta, dict):
@@ -104,7 +111,7 @@ def presence_members(metas_by_key: Json) -> dict[str, Presence]:
             try:
                 members[key] = Presence.model_validate({"user_id": key, **meta})
             except ValidationError:
-                members[key] = Presence.model_validate({"user_id": key})
+                members.setdefault(key, Presence.model_validate({"user_id": key}))
     return members
 
 
@@ -122,19 +129,20 @@ def row_event(table: str, record: Json) -> Event | None:
             return QueueChanged(action=item.action, item=item, seq=item.seq)
         if table == "tips":
             return _tip_event(Tip.model_validate(record))
-    except (ValidationError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's is a ValueError
         raise ProtocolError(f"a row of {table} cannot be read: {error}") from error
     return None
 
 
 def _vote_row(record: Json) -> Event:
-    up, down = int(record["tally_up"]), int(record["tally_down"])
+    # The log's tally has the same members, so both ways to learn of a vote give equal events.
+    tally = Tally.model_validate({"up": record["tally_up"], "down": record["tally_down"], "seq": record["seq"]})
     return VoteCast(
         song_id=record["song_id"],
         user_id=record["user_id"],
         username=record.get("username") or "",
         value=record["value"],
-        tally=Tally(up=up, down=down, score=up - down, seq=record["seq"]),
+        tally=tally.model_copy(update={"score": tally.up - tally.down}),
         seq=record["seq"],
     )
 
@@ -142,6 +150,9 @@ def _vote_row(record: Json) -> Event:
 def _tip_event(tip: Tip) -> Event:
     if tip.status == "pending":
         return TipPending(tip=tip)
+    if tip.seq is None:
+        # Without its place in the log it would be counted again when the log brings it.
+        raise ValueError(f"a {tip.status} tip has no seq")
     if tip.status == "refunded":
         return TipRefunded(tip=tip, seq=tip.seq)
     return TipSent(tip=tip, seq=tip.seq)
@@ -161,7 +172,7 @@ def log_event(entry: Json, session_id: str, *, me: str | None, recovered: bool) 
     """
     try:
         return _log_event(entry, session_id, me, recovered)
-    except (ValidationError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's is a ValueError
         raise ProtocolError(
             f"event {entry.get('seq')} of kind {entry.get('kind')!r} cannot be read: {error}"
         ) from error
@@ -186,10 +197,10 @@ def _log_event(entry: Json, session_id: str, me: str | None, recovered: bool) ->
         case "tip_refunded":
             return TipRefunded(tip=Tip.model_validate({**payload["tip"], "seq": seq}), **common)
         case "queue":
-            return QueueChanged(action=payload["action"], item=QueueItem.model_validate(payload["item"]), **common)
+            return QueueChanged(action=payload["action"], item=_logged_item(payload, seq), **common)
         case "member":
             action = payload["action"]
-            member = Member.model_validate({**payload, "banned": action == "banned"})
+            member = Member.model_validate({"banned": action == "banned", **payload})
             return MemberChanged(
                 action=action, member=member, by=payload.get("by"), reason=payload.get("reason"), **common
             )
@@ -199,6 +210,11 @@ def _log_event(entry: Json, session_id: str, me: str | None, recovered: bool) ->
             )
         case _:
             return UnknownEvent(kind=kind, payload=payload, created_at=entry.get("created_at"), **common)
+
+
+def _logged_item(payload: Json, seq: int) -> QueueItem:
+    # The entry's own place and action win: the state orders an item's changes by them.
+    return QueueItem.model_validate({**payload["item"], "seq": seq, "action": payload["action"]})
 
 
 def stored_message(payload: Json, session_id: str, seq: int | None) -> Message:
