@@ -1,0 +1,1 @@
+"""PostgREST in Python: Supabase's `/rest/v1` for tables, views and functions."""
