@@ -189,3 +189,163 @@ comment on function public.ban_member(uuid, uuid, boolean, text) is
   'DJ, moderators, service role: bans a member or lifts the ban. Definer: tables take no direct writes.';
 revoke all on function public.ban_member(uuid, uuid, boolean, text) from public, anon, authenticated, service_role;
 grant execute on function public.ban_member(uuid, uuid, boolean, text) to authenticated, service_role;
+
+------------------------------------------------------------------------------------------------------------------------
+-- Deleting messages
+------------------------------------------------------------------------------------------------------------------------
+
+create function whatssound.find_message(p_session_id uuid, p_message_id uuid, p_user_id uuid)
+returns public.messages
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+  v_found public.messages[] := array(
+    select m from public.messages m
+    where m.session_id = p_session_id and m.created_at = whatssound.uuid7_time(p_message_id) and m.id = p_message_id
+      and (p_user_id is null or m.user_id = p_user_id));
+begin
+  if cardinality(v_found) = 0 then
+    perform whatssound.refuse('unknown_message', jsonb_build_object('message_id', p_message_id));
+  end if;
+  -- Two authors may have used one id: an id alone does not say whose words are meant.
+  perform whatssound.require_argument(cardinality(v_found) = 1, 'p_user_id', 'several authors have this id: name one');
+  return v_found[1];
+end
+$$;
+comment on function whatssound.find_message(uuid, uuid, uuid) is 'The message with that id (and author, where given); refuses unknown and ambiguous ones.';
+revoke all on function whatssound.find_message(uuid, uuid, uuid) from public, anon, authenticated, service_role;
+
+create function whatssound.redact_message(p_message public.messages)
+returns void
+language plpgsql volatile
+set search_path = ''
+as $$
+begin
+  update public.messages m set content = '', deleted_at = clock_timestamp()
+  where m.user_id = p_message.user_id and m.id = p_message.id and m.created_at = p_message.created_at;
+  -- The event keeps its place, so that the numbers stay dense, but not the words.
+  update public.session_events e set payload = e.payload || '{"content": "", "deleted": true}'
+  where e.session_id = p_message.session_id and e.seq = p_message.seq;
+end
+$$;
+comment on function whatssound.redact_message(public.messages) is 'Takes the words out of the message and of its event.';
+revoke all on function whatssound.redact_message(public.messages) from public, anon, authenticated, service_role;
+
+create function whatssound.admit_author_or_crew(p_session_id uuid)
+returns whatssound.actor
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+  v_user_id uuid;
+begin
+  if whatssound.is_service() then
+    return whatssound.admit_crew(p_session_id);
+  end if;
+  v_user_id := whatssound.require_user('manage');
+  perform whatssound.lock_clock(p_session_id);
+  return whatssound.admit(p_session_id, v_user_id);
+end
+$$;
+comment on function whatssound.admit_author_or_crew(uuid) is 'Locks the clock and admits any member or the service role.';
+revoke all on function whatssound.admit_author_or_crew(uuid) from public, anon, authenticated, service_role;
+
+create function public.delete_message(p_session_id uuid, p_message_id uuid, p_user_id uuid default null)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '2s'
+as $$
+declare
+  v_actor whatssound.actor;
+  v_message public.messages;
+  v_seq bigint;
+begin
+  v_actor := whatssound.admit_author_or_crew(p_session_id);
+  v_message := whatssound.find_message(
+    p_session_id, p_message_id, case when v_actor.role = 'listener' then v_actor.user_id else p_user_id end);
+  if v_message.deleted_at is null then
+    perform whatssound.redact_message(v_message);
+    v_seq := whatssound.append_event(p_session_id, 'message_deleted', jsonb_build_object(
+      'id', v_message.id, 'user_id', v_message.user_id, 'by', v_actor.user_id));
+    perform whatssound.note_moderation(v_actor, 'message_deleted', v_message.user_id, jsonb_build_object('message_id', v_message.id));
+  end if;
+  if v_actor.user_id is not null and v_actor.role = 'listener' then
+    perform whatssound.spend_tokens(v_actor.user_id, 'manage', 1);
+  end if;
+  return whatssound.finish_write(p_session_id, jsonb_build_object(
+    'id', v_message.id, 'user_id', v_message.user_id, 'seq', v_seq, 'changed', v_seq is not null));
+exception when lock_not_available or deadlock_detected then
+  return whatssound.busy();
+end
+$$;
+comment on function public.delete_message(uuid, uuid, uuid) is
+  'DJ, moderators, service role any message, listeners their own: deletes its words from table and log. Definer: tables take no direct writes.';
+revoke all on function public.delete_message(uuid, uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.delete_message(uuid, uuid, uuid) to authenticated, service_role;
+
+------------------------------------------------------------------------------------------------------------------------
+-- The pace of the chat
+------------------------------------------------------------------------------------------------------------------------
+
+create function whatssound.change_chat(p_session_id uuid, p_settings jsonb, p_action text)
+returns jsonb
+language plpgsql volatile
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_actor whatssound.actor := whatssound.admit_crew(p_session_id);
+  v_session public.sessions;
+begin
+  perform whatssound.require_live(v_actor.session);
+  v_session := whatssound.change_session(v_actor.session, p_settings, null);
+  if v_session is distinct from v_actor.session then
+    perform whatssound.note_moderation(v_actor, p_action, null, p_settings);
+  end if;
+  return whatssound.finish_write(p_session_id, jsonb_build_object('session', whatssound.session_json(v_session)));
+end
+$$;
+comment on function whatssound.change_chat(uuid, jsonb, text) is 'Changes a setting of the chat and writes it down.';
+revoke all on function whatssound.change_chat(uuid, jsonb, text) from public, anon, authenticated, service_role;
+
+create function public.set_slow_mode(p_session_id uuid, p_seconds integer)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '2s'
+as $$
+begin
+  perform whatssound.require_argument(p_seconds between 0 and 21600, 'p_seconds', '0 (off) to 6 hours');
+  return whatssound.change_chat(p_session_id, jsonb_build_object('slow_mode_seconds', p_seconds), 'slow_mode');
+exception when lock_not_available or deadlock_detected then
+  return whatssound.busy();
+end
+$$;
+comment on function public.set_slow_mode(uuid, integer) is
+  'DJ, moderators, service role: seconds a listener waits between two messages; 0: off. Definer: tables take no direct writes.';
+revoke all on function public.set_slow_mode(uuid, integer) from public, anon, authenticated, service_role;
+grant execute on function public.set_slow_mode(uuid, integer) to authenticated, service_role;
+
+create function public.freeze_chat(p_session_id uuid, p_frozen boolean default true)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '2s'
+as $$
+begin
+  perform whatssound.require_argument(p_frozen is not null, 'p_frozen', 'true or false');
+  return whatssound.change_chat(p_session_id, jsonb_build_object('chat_frozen', p_frozen),
+    case when p_frozen then 'chat_frozen' else 'chat_unfrozen' end);
+exception when lock_not_available or deadlock_detected then
+  return whatssound.busy();
+end
+$$;
+comment on function public.freeze_chat(uuid, boolean) is
+  'DJ, moderators, service role: lets only the crew speak, or everybody again. Definer: tables take no direct writes.';
+revoke all on function public.freeze_chat(uuid, boolean) from public, anon, authenticated, service_role;
+grant execute on function public.freeze_chat(uuid, boolean) to authenticated, service_role;
