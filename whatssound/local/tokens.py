@@ -23,6 +23,7 @@ WELL_KNOWN_SECRET: Final = "super-secret-jwt-token-with-at-least-32-characters-l
 _KEY_EXPIRY: Final = 1983812996
 _REMEMBERED_TOKENS: Final = 1024
 _SECRET_MIN_BYTES: Final = 32
+_SIGNATURES: Final = jwt.PyJWS()
 
 TokenErrorKind = Literal["malformed", "signature", "expired", "claims"]
 
@@ -36,6 +37,7 @@ class TokenError(Exception):
         parts: How many dot-separated parts a malformed token had.
         expired_ago: Seconds since an expired token ended.
         missing: Names of required claims that are absent or unusable.
+        key_found: False if the token's algorithm fits no key of the stack, so that no signature was tried.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class TokenError(Exception):
         parts: int | None = None,
         expired_ago: float | None = None,
         missing: tuple[str, ...] = (),
+        key_found: bool = True,
     ) -> None:
         super().__init__(message)
         self.kind: TokenErrorKind = kind
         self.parts = parts
         self.expired_ago = expired_ago
         self.missing = missing
+        self.key_found = key_found
 
 
 class Keyring:
@@ -114,9 +118,7 @@ class Keyring:
             claims: The payload; times are whole seconds since the epoch.
         """
         if self._algorithm == "ES256" and self._private_key is not None:
-            return jwt.encode(
-                dict(claims), self._private_key, algorithm="ES256", headers={"kid": self._kid()}
-            )
+            return jwt.encode(dict(claims), self._private_key, algorithm="ES256", headers={"kid": self._kid()})
         return jwt.encode(dict(claims), self._secret, algorithm="HS256")
 
     def verify(self, token: str) -> dict[str, Any]:
@@ -194,17 +196,20 @@ class Keyring:
         if algorithm == "ES256" and self._private_key is not None:
             key = self._private_key.public_key()
         if key is None:
-            raise TokenError("signature", "no key of this stack fits the token", parts=parts)
-        options: Any = dict.fromkeys(
-            ("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss"), False
-        )
-        options |= {"verify_sub": False, "verify_jti": False}
+            raise TokenError("signature", "no key of this stack fits the token", parts=parts, key_found=False)
         try:
-            return jwt.decode(token, key, algorithms=[str(algorithm)], options=options)
+            payload = _SIGNATURES.decode(token, key, algorithms=[str(algorithm)])
         except jwt.InvalidSignatureError as error:
             raise TokenError("signature", "the token was not signed by this stack", parts=parts) from error
         except jwt.InvalidTokenError as error:
-            raise TokenError("malformed", "the token's claims cannot be read", parts=parts) from error
+            raise TokenError("malformed", "the token cannot be read", parts=parts) from error
+        try:
+            claims = json.loads(payload)
+        except ValueError as error:
+            raise TokenError("claims", "the token's claims are no JSON", parts=parts) from error
+        if not isinstance(claims, dict):
+            raise TokenError("claims", "the token's claims are no JSON object", parts=parts)
+        return claims
 
 
 def _load_private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

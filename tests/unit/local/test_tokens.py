@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -102,6 +103,24 @@ def test_the_wrong_kind_of_key_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="P-256"):
         Keyring(private_key_pem=pem)
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"7", b"not json"])
+def test_claims_that_are_no_object_are_a_claims_error(payload: bytes) -> None:
+    keyring = Keyring()
+    token = jwt.PyJWS().encode(payload, keyring.secret, algorithm="HS256")
+    with pytest.raises(TokenError) as caught:
+        keyring.verify(token)
+    assert caught.value.kind == "claims"
+
+
+@pytest.mark.parametrize(("algorithm", "found"), [("HS512", False), ("none", False), ("HS256", True)])
+def test_an_algorithm_without_a_key_is_told_apart(algorithm: str, found: bool) -> None:
+    token = jwt.encode({"role": "anon"}, "" if algorithm == "none" else "y" * 64, algorithm=algorithm)
+    with pytest.raises(TokenError) as caught:
+        Keyring().verify(token)
+    assert caught.value.kind == "signature"
+    assert caught.value.key_found is found
 
 
 def test_a_short_secret_is_refused() -> None:

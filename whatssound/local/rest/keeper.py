@@ -1,0 +1,112 @@
+"""Keeps the schema cache: loads it, reloads it when told or when something is missing, survives the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from whatssound.local.rest.catalog import read_catalog
+from whatssound.local.rest.errors import ApiError, no_schema_cache
+
+if TYPE_CHECKING:
+    from whatssound.local.rest.pool import ConnectionPool
+    from whatssound.local.rest.schema import SchemaCache
+
+_CHANNEL: Final = "pgrst"
+_FIRST_RETRY: Final = 0.1
+_LONGEST_RETRY: Final = 2.0
+_FAILURES: Final = (ApiError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+_log = logging.getLogger(__name__)
+
+
+class SchemaKeeper:
+    """Holds the newest schema cache.
+
+    Args:
+        pool: Where connections come from; flushed on each reload, as they cache the catalogue too.
+        schemas: The exposed schemas.
+    """
+
+    def __init__(self, pool: ConnectionPool, schemas: tuple[str, ...]) -> None:
+        self._pool = pool
+        self._schemas = schemas
+        self._cache: SchemaCache | None = None
+        self._reloading: asyncio.Lock = asyncio.Lock()
+        self._loads = 0
+
+    @property
+    def current(self) -> SchemaCache:
+        """The cache.
+
+        Raises:
+            ApiError: PGRST002 if the database could not be read since the start.
+        """
+        if self._cache is None:
+            raise no_schema_cache()
+        return self._cache
+
+    async def load(self) -> None:
+        """Loads the cache if the database can be reached; if not, `run` goes on trying."""
+        try:
+            await self.reload()
+        except _FAILURES:
+            _log.warning("REST cannot read the schema yet")
+
+    async def reload(self) -> SchemaCache:
+        """Reads the schema anew. Callers that come while it is being read share the next reading.
+
+        Raises:
+            ApiError: The database takes no connection.
+            PostgresError: It refuses to tell.
+        """
+        seen = self._loads
+        async with self._reloading:
+            # Whoever waited here for a reading that began after the call has it already.
+            if self._cache is None or self._loads < seen + 2:
+                self._loads += 1
+                async with self._pool.connection() as connection:
+                    self._cache = await read_catalog(connection, self._schemas)
+                self._pool.flush()
+            return self._cache
+
+    async def run(self) -> None:
+        """Listens for `notify pgrst` until cancelled; reconnects, and reloads whenever it does."""
+        delay = _FIRST_RETRY
+        while True:
+            try:
+                await self._listen()
+                delay = _FIRST_RETRY
+            except _FAILURES:
+                _log.debug("REST lost its listening connection")
+                delay = min(delay * 2, _LONGEST_RETRY)
+            await asyncio.sleep(delay)
+
+    async def _listen(self) -> None:
+        """One life of the listening connection."""
+        connection = await self._pool.connect()
+        ended = asyncio.Event()
+        told: asyncio.Queue[str] = asyncio.Queue()
+        try:
+            connection.add_termination_listener(lambda _: ended.set())
+            await connection.add_listener(_CHANNEL, lambda _c, _p, _ch, payload: told.put_nowait(payload))
+            await self.reload()
+            async with asyncio.TaskGroup() as group:
+                reloading = group.create_task(self._reload_when_told(told))
+                await ended.wait()
+                reloading.cancel()
+        except* _FAILURES as failures:
+            raise failures.exceptions[0] from failures
+        finally:
+            connection.terminate()
+
+    async def _reload_when_told(self, told: asyncio.Queue[str]) -> None:
+        while True:
+            await told.get()
+            # A migration notifies many times; one reading answers for all that came so far.
+            while not told.empty():
+                told.get_nowait()
+            await self.reload()
