@@ -62,7 +62,7 @@ _SENTENCES: tuple[tuple[Reason, tuple[str, ...]], ...] = (
     (Reason.TOKEN, ("token has expired", "token expired", "signature_error", "jwt")),
     (Reason.SERVER_RESTART, ("server requested disconnect", "restart")),
     (Reason.DATABASE, ("database", "postgres", "replication")),
-    (Reason.TOO_LARGE, ("payload_size_exceeded", "payload size")),
+    (Reason.TOO_LARGE, ("payload_size_exceeded", "payload size", "message size")),
     (Reason.CRASHED, ("channel_crash",)),
 )
 
