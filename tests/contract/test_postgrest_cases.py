@@ -117,7 +117,9 @@ async def exchange(
         data = data if isinstance(data, str) else json.dumps(data)
         headers.setdefault("Content-Type", "application/json")
     url = URL(f"/rest/v1{path}", encoded=True)
-    async with client.request(request["method"], url, headers=headers, data=data) as response:
+    async with client.request(
+        request["method"], url, headers=headers, data=data, skip_auto_headers=["Content-Type"]
+    ) as response:
         raw = await response.read()
         lowered = {name.lower(): value for name, value in response.headers.items()}
         return response.status, lowered, json.loads(raw) if raw else None
