@@ -128,11 +128,16 @@ class TipPending(EventBase):
 
 
 class TipRefunded(EventBase):
-    """A confirmed tip was refunded."""
+    """A tip was refunded.
+
+    ``counted``: whether it had been confirmed before, and so is in totals that were added up; a payment that never came
+    about is refunded without.
+    """
 
     keep: ClassVar[bool] = True
 
     tip: Tip
+    counted: bool = True
 
 
 class QueueChanged(EventBase):

@@ -186,7 +186,8 @@ class RoomState:
             case TipSent():
                 self._tip(event, 1)
             case TipRefunded():
-                self._tip(event, -1)
+                if event.counted:
+                    self._tip(event, -1)
             case QueueChanged():
                 self._item(event.item)
             case MemberChanged():

@@ -128,7 +128,7 @@ def row_event(table: str, record: Json) -> Event | None:
             item = QueueItem.model_validate(record)
             return QueueChanged(action=item.action, item=item, seq=item.seq)
         if table == "tips":
-            return _tip_event(Tip.model_validate(record))
+            return _tip_row(Tip.model_validate(record))
     except (ValueError, KeyError, TypeError) as error:  # pydantic's is a ValueError
         raise ProtocolError(f"a row of {table} cannot be read: {error}") from error
     return None
@@ -147,14 +147,14 @@ def _vote_row(record: Json) -> Event:
     )
 
 
-def _tip_event(tip: Tip) -> Event:
+def _tip_row(tip: Tip) -> Event | None:
     if tip.status == "pending":
         return TipPending(tip=tip)
     if tip.seq is None:
         # Without its place in the log it would be counted again when the log brings it.
         raise ValueError(f"a {tip.status} tip has no seq")
     if tip.status == "refunded":
-        return TipRefunded(tip=tip, seq=tip.seq)
+        return None  # whether it had been counted is not in the row; the log's entry says so
     return TipSent(tip=tip, seq=tip.seq)
 
 
@@ -183,6 +183,9 @@ def _log_event(entry: Json, session_id: str, me: str | None, recovered: bool) ->
     common: dict[str, Any] = {"seq": seq, "recovered": recovered}
     match kind:
         case "message":
+            if payload.get("deleted"):
+                # The words were taken out of the log: this entry, too, tells of the deletion.
+                return MessageDeleted(message_id=payload["id"], user_id=payload.get("user_id"), **common)
             message = stored_message(payload, session_id, seq)
             return ChatMessage(message=message, own=message.user_id == me, **common)
         case "message_deleted":
@@ -195,7 +198,8 @@ def _log_event(entry: Json, session_id: str, me: str | None, recovered: bool) ->
         case "tip":
             return TipSent(tip=Tip.model_validate({**payload["tip"], "seq": seq}), **common)
         case "tip_refunded":
-            return TipRefunded(tip=Tip.model_validate({**payload["tip"], "seq": seq}), **common)
+            tip = Tip.model_validate({**payload["tip"], "seq": seq})
+            return TipRefunded(tip=tip, counted=payload.get("was", "confirmed") == "confirmed", **common)
         case "queue":
             return QueueChanged(action=payload["action"], item=_logged_item(payload, seq), **common)
         case "member":
