@@ -159,14 +159,17 @@ grant execute on function public.forget_user(uuid) to service_role;
 
 -- Preloaded, not merely available: without its background worker pg_cron would accept jobs and never run them.
 do $$
+declare
+  v_preloaded text := case when pg_catalog.pg_has_role(current_user, 'pg_read_all_settings', 'usage')
+                      then current_setting('shared_preload_libraries') else '' end;
 begin
-  if current_setting('shared_preload_libraries') ~ '\mpg_cron\M'
-    and exists (select from pg_catalog.pg_available_extensions a where a.name = 'pg_cron') then
+  if v_preloaded ~ '\mpg_cron\M' then
     create extension if not exists pg_cron;
     perform cron.schedule('whatssound-upkeep', '17 3 * * *', 'select whatssound.run_upkeep()');
     perform cron.schedule('whatssound-frames', '* * * * *', 'select whatssound.send_left_frames()');
   end if;
-exception when insufficient_privilege or undefined_function or feature_not_supported then
-  raise warning 'pg_cron is there but may not be used (%): schedule the RPC upkeep elsewhere', sqlerrm;
+exception when others then
+  -- Another database is the one pg_cron serves, or this role may not use it: the project works without.
+  raise warning 'pg_cron is preloaded but cannot be used here (%): call the RPC upkeep daily from elsewhere', sqlerrm;
 end
 $$;

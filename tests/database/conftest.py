@@ -1,0 +1,138 @@
+"""Databases for these tests: the wheel's Postgres and, where installed, Debian's Postgres 15 with its extensions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from whatssound.local.assets import migrations_dir
+from whatssound.local.migrate import apply_migrations, apply_platform
+from whatssound.local.postgres import PostgresServer
+
+DEBIAN_BIN = Path("/usr/lib/postgresql/15/bin")
+DEBIAN_EXTENSIONS = Path("/usr/share/postgresql/15/extension")
+PGTAP = DEBIAN_EXTENSIONS / "pgtap--1.2.0.sql"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated database: its name in test ids, and how to connect as each role."""
+
+    name: str
+    owner: str
+    superuser: str
+
+
+def missing(reason: str) -> None:
+    """Skips, or fails where everything is required to run."""
+    if os.environ.get("WHATSSOUND_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+async def _install_pgtap(superuser: str) -> None:
+    connection = await asyncpg.connect(superuser)
+    try:
+        available = await connection.fetchval("select count(*) from pg_available_extensions where name = 'pgtap'")
+        if available:
+            await connection.execute("create extension if not exists pgtap with schema extensions")
+        else:
+            # A Postgres without the extension's files takes its script as plain SQL.
+            text = PGTAP.read_text("utf-8").replace("@extschema@", "extensions")
+            await connection.execute(f"set search_path = extensions;\n{text.replace(chr(92) + 'echo', '-- echo')}")
+        await connection.execute("grant usage on schema extensions to public")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The wheel's Postgres with all migrations; shared, so tests make sessions of their own."""
+    server = PostgresServer(tmp_path_factory.mktemp("wheel") / "data", durable=False)
+    with asyncio.Runner() as runner:
+        runner.run(server.start())
+        try:
+            runner.run(apply_migrations(server.dsn(), migrations_dir()))
+            yield Database("wheel", server.dsn(), server.dsn("supabase_admin"))
+        finally:
+            runner.run(server.stop())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _as_postgres(*command: str) -> None:
+    """Runs a program of Debian's Postgres, which refuses to run as root."""
+    user = pwd.getpwnam("postgres") if os.getuid() == 0 else None
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        timeout=60,
+        cwd="/",
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+    )
+
+
+@pytest.fixture(scope="session")
+def debian() -> Iterator[Database]:
+    """Debian's Postgres 15 with pgTAP, plpgsql_check and a preloaded pg_cron, all migrations applied."""
+    needed = [DEBIAN_BIN / "postgres", PGTAP, DEBIAN_EXTENSIONS / "plpgsql_check.control", DEBIAN_EXTENSIONS / "pg_cron.control"]
+    if absent := [str(path) for path in needed if not path.exists()]:
+        missing(f"Debian's Postgres 15 packages are not complete: {', '.join(absent)}")
+    home = Path(tempfile.mkdtemp(prefix="whatssound-debian-"))
+    if os.getuid() == 0:
+        shutil.chown(home, "postgres")
+    data, port = str(home / "data"), _free_port()
+    settings = (
+        f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off -c wal_level=logical"
+        " -c shared_preload_libraries=pg_cron -c cron.database_name=postgres"
+    )
+    _as_postgres(str(DEBIAN_BIN / "initdb"), "-D", data, "-U", "supabase_admin", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+    try:
+        _as_postgres(str(DEBIAN_BIN / "pg_ctl"), "-D", data, "-w", "-l", str(home / "log"), "-o", settings, "start")
+        root, owner = (f"postgresql://{user}@127.0.0.1:{port}/postgres" for user in ("supabase_admin", "postgres"))
+        with asyncio.Runner() as runner:
+            runner.run(apply_platform(root))
+            runner.run(_allow_cron(root))
+            runner.run(apply_migrations(owner, migrations_dir()))
+        yield Database("debian15", owner, root)
+    finally:
+        _as_postgres(str(DEBIAN_BIN / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(home)
+
+
+async def _allow_cron(superuser: str) -> None:
+    """What a hosted project does when pg_cron is switched on in its dashboard."""
+    connection = await asyncpg.connect(superuser)
+    try:
+        await connection.execute("create extension pg_cron; grant usage on schema cron to postgres")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session", params=["wheel", "debian"])
+def tapped(request: pytest.FixtureRequest) -> Database:
+    """Each Postgres in turn, with pgTAP."""
+    if not PGTAP.exists() or shutil.which("pg_prove") is None:
+        missing("pgTAP and pg_prove are not installed (postgresql-15-pgtap, libtap-parser-sourcehandler-pgtap-perl)")
+    database: Database = request.getfixturevalue(request.param)
+    asyncio.run(_install_pgtap(database.superuser))
+    return database
