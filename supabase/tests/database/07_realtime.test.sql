@@ -61,7 +61,7 @@ select pg_temp.as_user(:mod);
 select end_session(:open) is not null;
 select is(pg_temp.may(:topic, 'broadcast'), '- -', 'an ended session is silent');
 select pg_temp.as_owner();
-select results_eq($$ select policyname::text, cmd, roles::text from pg_policies where schemaname = 'realtime' and policyname like 'whatssound%' order by 1 $$,
+select set_eq($$ select policyname::text, cmd, roles::text from pg_policies where schemaname = 'realtime' and policyname like 'whatssound%' $$,
   $$ values ('whatssound_members_read'::text, 'SELECT'::text, '{authenticated}'::text), ('whatssound_members_write', 'INSERT', '{authenticated}') $$, 'two policies, no more');
 select * from finish();
 rollback;
