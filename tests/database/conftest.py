@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -94,7 +98,12 @@ def _as_postgres(*command: str) -> None:
 @pytest.fixture(scope="session")
 def debian() -> Iterator[Database]:
     """Debian's Postgres 15 with pgTAP, plpgsql_check and a preloaded pg_cron, all migrations applied."""
-    needed = [DEBIAN_BIN / "postgres", PGTAP, DEBIAN_EXTENSIONS / "plpgsql_check.control", DEBIAN_EXTENSIONS / "pg_cron.control"]
+    needed = [
+        DEBIAN_BIN / "postgres",
+        PGTAP,
+        DEBIAN_EXTENSIONS / "plpgsql_check.control",
+        DEBIAN_EXTENSIONS / "pg_cron.control",
+    ]
     if absent := [str(path) for path in needed if not path.exists()]:
         missing(f"Debian's Postgres 15 packages are not complete: {', '.join(absent)}")
     home = Path(tempfile.mkdtemp(prefix="whatssound-debian-"))
@@ -102,10 +111,12 @@ def debian() -> Iterator[Database]:
         shutil.chown(home, "postgres")
     data, port = str(home / "data"), _free_port()
     settings = (
-        f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off -c wal_level=logical"
-        " -c shared_preload_libraries=pg_cron -c cron.database_name=postgres"
+        f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={home} -c fsync=off"
+        " -c wal_level=logical -c shared_preload_libraries=pg_cron -c cron.database_name=postgres"
     )
-    _as_postgres(str(DEBIAN_BIN / "initdb"), "-D", data, "-U", "supabase_admin", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+    _as_postgres(
+        str(DEBIAN_BIN / "initdb"), "-D", data, "-U", "supabase_admin", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"
+    )
     try:
         _as_postgres(str(DEBIAN_BIN / "pg_ctl"), "-D", data, "-w", "-l", str(home / "log"), "-o", settings, "start")
         root, owner = (f"postgresql://{user}@127.0.0.1:{port}/postgres" for user in ("supabase_admin", "postgres"))
@@ -136,3 +147,93 @@ def tapped(request: pytest.FixtureRequest) -> Database:
     database: Database = request.getfixturevalue(request.param)
     asyncio.run(_install_pgtap(database.superuser))
     return database
+
+
+def uuid7(at: float | None = None) -> str:
+    """A UUIDv7 for a time in seconds since 1970, now by default."""
+    milliseconds = int((time.time() if at is None else at) * 1000)
+    raw = bytearray(milliseconds.to_bytes(6, "big") + os.urandom(10))
+    raw[6] = 0x70 | raw[6] & 0x0F
+    raw[8] = 0x80 | raw[8] & 0x3F
+    return str(uuid.UUID(bytes=bytes(raw)))
+
+
+class RefusedError(Exception):
+    """An RPC's refusal: its code and facts."""
+
+    def __init__(self, code: str, detail: dict[str, Any]) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Room:
+    """One session of its own on a shared database, and RPC calls as anybody, each on a connection of a pool."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self.id = str(uuid.uuid4())
+        self.dj = str(uuid.uuid4())
+
+    async def call(self, user: str | None, function: str, /, *, rollback: bool = False, **arguments: Any) -> Any:
+        """Calls an RPC as a user, or as the service role, in a transaction of its own."""
+        claims = {"role": "authenticated", "sub": user} if user else {"role": "service_role"}
+        async with self.pool.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                await connection.execute("select set_config('request.jwt.claims', $1, true)", json.dumps(claims))
+                await connection.execute(f"set local role {claims['role']}")
+                listed = ", ".join(f"{name} => ${place}" for place, name in enumerate(arguments, 1))
+                values = [
+                    json.dumps(value) if isinstance(value, list | dict) else value for value in arguments.values()
+                ]
+                reply = json.loads(await connection.fetchval(f"select public.{function}({listed})", *values))
+            except asyncpg.PostgresError as error:
+                await transaction.rollback()
+                if not (error.sqlstate or "").startswith("PT"):
+                    raise
+                raise RefusedError(error.hint, json.loads(error.detail)) from error
+            await (transaction.rollback() if rollback else transaction.commit())
+            return reply
+
+    async def command(self, user: str, function: str, /, **arguments: Any) -> Any:
+        """Calls an RPC on this session with a fresh idempotency key."""
+        return await self.call(user, function, p_session_id=self.id, p_key=str(uuid.uuid4()), **arguments)
+
+    async def say(self, user: str | None, *messages: dict[str, str], **options: Any) -> Any:
+        """Stores a batch and returns its results."""
+        reply = await self.call(user, "insert_messages", p_session_id=self.id, p_messages=list(messages), **options)
+        return reply["results"]
+
+    async def fetch(self, query: str, *arguments: Any) -> Any:
+        """Asks the database as its owner."""
+        async with self.pool.acquire() as connection:
+            return await connection.fetch(query, *arguments)
+
+    async def seqs(self) -> list[int]:
+        """The numbers in the event log."""
+        rows = await self.fetch("select seq from public.session_events where session_id = $1 order by seq", self.id)
+        return [row["seq"] for row in rows]
+
+    async def frames(self) -> list[tuple[int, int]]:
+        """First and last seq of each frame, in the order of the lock they were sent under."""
+        rows = await self.fetch(
+            "select (payload ->> 'from_seq')::bigint as f, (payload ->> 'to_seq')::bigint as t from realtime.messages"
+            " where topic = $1 and event = 'frame' order by payload ->> 'server_time'",
+            f"session:{self.id}:frames",
+        )
+        return [(row["f"], row["t"]) for row in rows]
+
+
+@pytest.fixture
+async def room(wheel: Database) -> AsyncIterator[Room]:
+    """A live session with a DJ, no rate limits, tick 0."""
+    pool = await asyncpg.create_pool(wheel.owner, min_size=12, max_size=12)
+    try:
+        made = Room(pool)
+        await made.fetch("update whatssound.rate_limits set capacity = 1000000000, per_second = 1000000")
+        await made.call(made.dj, "create_session", p_title="A room", p_id=made.id)
+        yield made
+    finally:
+        await pool.close()

@@ -28,10 +28,15 @@ def test_there_are_test_files() -> None:
 def test_pgtap(tapped: Database, file: Path) -> None:
     """Every assertion of the file holds."""
     url = urlsplit(tapped.owner)
+    server = {
+        "PGHOST": str(url.hostname),
+        "PGPORT": str(url.port),
+        "PGUSER": str(url.username),
+        "PGDATABASE": url.path.strip("/"),
+    }
     run = subprocess.run(
         ["pg_prove", "--failures", "--comments", str(file)],
-        env=os.environ
-        | {"PGHOST": str(url.hostname), "PGPORT": str(url.port), "PGUSER": str(url.username), "PGDATABASE": url.path.strip("/")},
+        env=os.environ | server,
         capture_output=True,
         text=True,
         timeout=110,
