@@ -69,7 +69,7 @@ class Binding:
         filters = [condition.as_tuple() for condition in self.filters]
         return (
             f"event: {self.event}, schema: {self.schema}, table: {self.table}, "
-            f"filters: {inspect(filters)}, select: {inspect(select)}"
+            f"filters: {inspect(filters, pretty=True)}, select: {inspect(select, pretty=True)}"
         )
 
 

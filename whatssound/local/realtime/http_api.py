@@ -141,7 +141,7 @@ class HttpApi:
                     allowed[topic] = await self._may_write(caller, topic)
                 if allowed[topic]:
                     self._send(message)
-        return accepted()
+        return BareResponse(status=202)
 
     def _send(self, message: dict[str, Any]) -> None:
         hub = self._server.hub
@@ -216,7 +216,7 @@ class HttpApi:
             payload if isinstance(payload, bytes) else json_text.render(payload),
         )
         hub.send_leniently(Topic(private, topic), message)
-        return accepted()
+        return BareResponse(status=202)
 
     # --------------------------------------------------------------------------------------------------- management
 
@@ -272,12 +272,8 @@ class HttpApi:
         return json_response(200, {"data": health})
 
 
-def accepted() -> web.Response:
-    """The empty answer to a broadcast."""
-    response = web.Response(status=202)
-    # The real server sends no content type here; the service removes the one that aiohttp would add.
-    response["bare"] = True
-    return response
+class BareResponse(web.Response):
+    """A response that is sent without a content type; the service removes the one that aiohttp would add."""
 
 
 def _unprocessable(messages: list[Any]) -> _AnswerError:

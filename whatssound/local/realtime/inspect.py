@@ -43,13 +43,15 @@ class _Group:
     fill: bool
 
 
-def inspect(value: Any) -> str:
-    """A value as Elixir's `inspect(value, pretty: true)` shows it.
+def inspect(value: Any, *, pretty: bool = False) -> str:
+    """A value as Elixir's `inspect` shows it.
 
     Args:
         value: JSON values, tuples and `Atom`s, nested at will.
+        pretty: Whether lines are broken at 80 columns.
     """
-    return _layout(_document(value), 0, 0)
+    document = _document(value)
+    return _layout(document, 0, 0) if pretty else _flat(document)
 
 
 def float_text(value: float) -> str:

@@ -122,7 +122,8 @@ begin
       raise exception 'invalid regular expression for % filter: %', op, sqlerrm;
     end;
   else
-    perform _realtime_local.as_json(value, type_oid);
+    -- The type's own name, so that the message of a wrong value names it.
+    execute format('select %L::%s', value, type_name);
   end if;
 end $$;
 

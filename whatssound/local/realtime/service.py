@@ -13,7 +13,7 @@ from .access import TokenRefusedError, check_token
 from .changes import Changes
 from .database import Database
 from .feed import Feed
-from .http_api import HttpApi, json_response
+from .http_api import BareResponse, HttpApi, json_response
 from .hub import Hub
 from .limits import Limits
 from .nursery import Nursery
@@ -221,7 +221,7 @@ class RealtimeService:
             return _unavailable()
         version = _version(request.query.get("vsn"))
         if version is None:
-            return _bare(web.Response(status=403))
+            return BareResponse(status=403)
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return web.Response(status=400, text="Bad Request")
         token = request.headers.get("x-api-key") or request.query.get("apikey")
@@ -271,11 +271,6 @@ def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=200, headers=headers)
 
 
-def _bare(response: web.Response) -> web.Response:
-    response["bare"] = True
-    return response
-
-
 async def _strip(_request: web.Request, response: web.StreamResponse) -> None:
-    if response.get("bare"):
+    if isinstance(response, BareResponse):
         response.headers.pop("Content-Type", None)

@@ -23,6 +23,9 @@ IDLE_SECONDS: Final = 66.0
 """Seconds without a frame of the client after which the server closes with 1000."""
 REFUSAL_SECONDS: Final = 5.0
 """How long the answer to a refused join takes; the whole socket waits."""
+# A frame over the limit is read whole: closing while the client still writes would reset its connection, and it would
+# never see the close code.
+_LARGEST_READ: Final = 64_000_000
 _BUFFER_BYTES: Final = 16_000_000
 _CLOSE_SECONDS: Final = 2.0
 _UNMATCHED: Final = b'{"reason":"unmatched topic"}'
@@ -45,7 +48,7 @@ class Socket:
         self._server = server
         self._request = request
         self._ws = web.WebSocketResponse(
-            timeout=_CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=LARGEST_FRAME + 1
+            timeout=_CLOSE_SECONDS, autoping=False, compress=False, max_msg_size=_LARGEST_READ
         )
         self._transport: asyncio.WriteTransport | None = None
         self.version = version
@@ -109,6 +112,9 @@ class Socket:
                 continue
             if hooks.delay > 0:
                 await asyncio.sleep(hooks.delay)
+            if len(received.data) > LARGEST_FRAME:
+                await self._close(1009, "")
+                return
             push = codec.decode(self.version, received.data)
             if push is not None:
                 await self._serve(push)
