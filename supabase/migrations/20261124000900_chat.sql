@@ -146,14 +146,16 @@ as $$
     from parsed p
     left join lateral (
       select m.id, m.session_id, m.content, m.deleted_at, m.seq from public.messages m
-      where m.user_id = p.user_id and m.id = p.id and m.created_at = p.created_at) k on true
+      where m.user_id = p.user_id and m.id = p.id and m.created_at = p.created_at
+      -- The limit keeps this a look by key into the one month of the id; without it the planner may join whole months.
+      limit 1) k on true
   ), faulted as (
-    select c.*, m.role, m.last_spoke_at, n.username,
+    select c.*, m.role, m.last_spoke_at,
+      (select n.username from public.profiles n where n.user_id = c.user_id) as username,
       case when c.known is null then whatssound.message_fault(
         c.fault, p_session, m, c.content, c.created_at, p_caller is not null and whatssound.is_anonymous_sign_in(), p_now) end as reason
     from compared c
     left join public.session_members m on m.session_id = p_session.id and m.user_id = c.user_id
-    left join public.profiles n on n.user_id = c.user_id
   ), paced as (
     select f.*, s.slow,
       row_number() over w - 1 as earlier,
