@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import orjson
 
 from whatssound.local.rest import errors
 from whatssound.local.tokens import Keyring, TokenError
@@ -52,8 +51,8 @@ def identify(authorization: str | None, keyring: Keyring, anon_role: str | None,
     role = claims.get("role", anon_role)
     if role is None:
         raise errors.token_required()
-    name = role if isinstance(role, str) else orjson.dumps(role).decode()
-    return Caller(name, orjson.dumps({**claims, "role": name}).decode())
+    name = role if isinstance(role, str) else json.dumps(role)
+    return Caller(name, json.dumps({**claims, "role": name}, ensure_ascii=False, separators=(",", ":")))
 
 
 def _verified(token: str, keyring: Keyring) -> dict[str, Any]:

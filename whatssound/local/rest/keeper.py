@@ -36,7 +36,8 @@ class SchemaKeeper:
         self._schemas = schemas
         self._cache: SchemaCache | None = None
         self._reloading: asyncio.Lock = asyncio.Lock()
-        self._loads = 0
+        self._begun = 0
+        self._done = 0
 
     @property
     def current(self) -> SchemaCache:
@@ -56,20 +57,27 @@ class SchemaKeeper:
         except _FAILURES:
             _log.warning("REST cannot read the schema yet")
 
-    async def reload(self) -> SchemaCache:
+    async def reload(self, *, flush: bool = False) -> SchemaCache:
         """Reads the schema anew. Callers that come while it is being read share the next reading.
+
+        Args:
+            flush: Replace the pool's connections even if nothing changed, since settings of roles may have.
 
         Raises:
             ApiError: The database takes no connection.
             PostgresError: It refuses to tell.
         """
-        seen = self._loads
+        begun = self._begun
         async with self._reloading:
-            # Whoever waited here for a reading that began after the call has it already.
-            if self._cache is None or self._loads < seen + 2:
-                self._loads += 1
+            # A reading that began while the call waited here has seen all that the call wants to see.
+            if self._cache is None or self._done <= begun:
+                self._begun += 1
+                number = self._begun
                 async with self._pool.connection() as connection:
-                    self._cache = await read_catalog(connection, self._schemas)
+                    cache = await read_catalog(connection, self._schemas)
+                flush = flush or cache != self._cache
+                self._cache, self._done = cache, number
+            if flush:
                 self._pool.flush()
             return self._cache
 
@@ -93,7 +101,7 @@ class SchemaKeeper:
         try:
             connection.add_termination_listener(lambda _: ended.set())
             await connection.add_listener(_CHANNEL, lambda _c, _p, _ch, payload: told.put_nowait(payload))
-            await self.reload()
+            await self.reload(flush=True)
             async with asyncio.TaskGroup() as group:
                 reloading = group.create_task(self._reload_when_told(told))
                 await ended.wait()
@@ -109,4 +117,4 @@ class SchemaKeeper:
             # A migration notifies many times; one reading answers for all that came so far.
             while not told.empty():
                 told.get_nowait()
-            await self.reload()
+            await self.reload(flush=True)

@@ -53,9 +53,12 @@ class Incoming:
 
     def context(self) -> RequestContext:
         """What functions and policies can ask about it."""
-        headers = {name.lower(): value for name, value in self.request.headers.items() if name.lower() != "cookie"}
+        sent = ((name.lower(), _readable(value)) for name, value in self.request.headers.items())
         return RequestContext(
-            method=self.request.method, path=self.path, headers=headers, cookies=dict(self.request.cookies)
+            method=self.request.method,
+            path=self.path,
+            headers={name: value for name, value in sent if name != "cookie"},
+            cookies={name: _readable(value) for name, value in self.request.cookies.items()},
         )
 
 
@@ -253,6 +256,11 @@ class _Draft:
 
     transaction: _Work
     answer: Callable[[Result], Answer]
+
+
+def _readable(value: str) -> str:
+    """A header without the bytes that are no UTF-8, which aiohttp keeps as lone surrogates."""
+    return value.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _check_put(table: Table, query: Query) -> None:
