@@ -1,8 +1,8 @@
 """Who is here, from presence states and diffs.
 
 A person (presence key) may be here several times: on two devices, or for a moment twice while a connection is replaced.
-Each time is one *meta* with its own ``phx_ref``. Somebody came when the first meta of a key appears, and left when the last one goes; so
-the pair of join (new ref) and leave (old ref) that every reconnect and every update makes is no news.
+Each time is one *meta* with its own ``phx_ref``. Somebody came when their first meta appears, and left when the last
+one goes; so the pair of join (new ref) and leave (old ref) that every reconnect and every update makes is no news.
 """
 
 from __future__ import annotations
