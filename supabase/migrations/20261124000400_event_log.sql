@@ -15,8 +15,6 @@ create table public.session_events (
 );
 comment on table public.session_events is
   'What happened in a session, kept for project.event_retention. Read through events_since and frames only.';
--- Upkeep deletes by age; rows arrive in that order, so a summary of blocks is enough and costs writers next to nothing.
-create index idx_session_events_created on public.session_events using brin (created_at) with (pages_per_range = 16);
 alter table public.session_events enable row level security;
 revoke all on public.session_events from public, anon, authenticated, service_role;
 grant select on public.session_events to service_role;

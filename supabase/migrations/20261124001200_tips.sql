@@ -30,17 +30,17 @@ comment on table public.tips is 'Tips. amount is in minor units. Rows are never 
 comment on column public.tips.seq is 'The event that settled it last; null while pending.';
 comment on column public.tips.key is 'The tipper''s idempotency key; not readable through the API.';
 create index idx_tips_dj_amount on public.tips (dj_id, amount desc) include (currency, status);
-create index idx_tips_session on public.tips (session_id, status, currency) include (amount);
+create index idx_tips_session on public.tips (session_id, currency) include (amount) where status = 'confirmed';
 create unique index tips_provider_ref on public.tips (provider_ref) where provider_ref is not null;
 alter table public.tips enable row level security;
 revoke all on public.tips from public, anon, authenticated, service_role;
 grant select (id, session_id, tipper_id, dj_id, username, amount, currency, note, status, seq, created_at, settled_at)
   on public.tips to anon, authenticated;
 grant select on public.tips to service_role;
-create policy tips_select_settled on public.tips for select to anon, authenticated
+create policy tips_select_anon on public.tips for select to anon
   using (status <> 'pending' and whatssound.can_read(session_id));
-create policy tips_select_own on public.tips for select to authenticated
-  using (auth.uid() in (tipper_id, dj_id));
+create policy tips_select_authenticated on public.tips for select to authenticated
+  using ((select auth.uid()) in (tipper_id, dj_id) or (status <> 'pending' and whatssound.can_read(session_id)));
 
 create function whatssound.keep_tip_facts()
 returns trigger

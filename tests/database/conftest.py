@@ -122,7 +122,7 @@ def debian() -> Iterator[Database]:
         root, owner = (f"postgresql://{user}@127.0.0.1:{port}/postgres" for user in ("supabase_admin", "postgres"))
         with asyncio.Runner() as runner:
             runner.run(apply_platform(root))
-            runner.run(_allow_cron(root))
+            runner.run(_allow_extensions(root))
             runner.run(apply_migrations(owner, migrations_dir()))
         yield Database("debian15", owner, root)
     finally:
@@ -130,11 +130,14 @@ def debian() -> Iterator[Database]:
         shutil.rmtree(home)
 
 
-async def _allow_cron(superuser: str) -> None:
-    """What a hosted project does when pg_cron is switched on in its dashboard."""
+async def _allow_extensions(superuser: str) -> None:
+    """What a hosted project does when these are switched on in its dashboard."""
     connection = await asyncpg.connect(superuser)
     try:
-        await connection.execute("create extension pg_cron; grant usage on schema cron to postgres")
+        await connection.execute(
+            "create extension pg_cron; grant usage on schema cron to postgres;"
+            "create extension plpgsql_check with schema extensions"
+        )
     finally:
         await connection.close()
 
