@@ -101,7 +101,7 @@ class Grants:
             successor = await _unused_successor(connection, grant, token)
             if successor is None and self._now() > found["updated_at"].timestamp() + self._settings.reuse_seconds:
                 if self._settings.rotation:
-                    await _end_family(connection, grant)
+                    await self._end_family(connection, grant)
                 return AuthError(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
         if successor is None:
             await connection.execute(
@@ -114,6 +114,13 @@ class Grants:
             grant,
         )
         return await self._response(connection, user["id"], grant, successor, issuer)
+
+    async def _end_family(self, connection: asyncpg.Connection, grant: uuid.UUID) -> None:
+        await connection.execute(
+            "update auth.refresh_tokens set revoked = true, updated_at = to_timestamp($2) "
+            "where session_id = $1 and not revoked",
+            grant, self._now(),
+        )  # fmt: skip
 
     def claims_of(self, authorization: str | None) -> dict[str, Any]:
         """The claims of the bearer token of a request.
@@ -192,12 +199,6 @@ async def _unused_successor(connection: asyncpg.Connection, grant: uuid.UUID, to
         grant,
     )
     return newest["token"] if newest is not None and newest["parent"] == token else None
-
-
-async def _end_family(connection: asyncpg.Connection, grant: uuid.UUID) -> None:
-    await connection.execute(
-        "update auth.refresh_tokens set revoked = true, updated_at = now() where session_id = $1 and not revoked", grant
-    )
 
 
 def _go_text(error: TokenError) -> str:
