@@ -34,6 +34,15 @@ _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
 _UNIT_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
+_CHANGE: Final = """
+update auth.users set
+  email = coalesce($2, email), encrypted_password = coalesce($3, encrypted_password), role = coalesce($4, role),
+  email_confirmed_at = case when $5 then now() else email_confirmed_at end,
+  is_anonymous = is_anonymous and not ($5 and $2 is not null), updated_at = now()
+where id = $1
+"""
+
+
 def check_admin(claims: dict[str, Any]) -> None:
     """Refuses everybody but the service key.
 
@@ -138,11 +147,8 @@ class Admin:
                     raise email_taken()
                 await put_email_identity(connection, user["id"], email)
             await connection.execute(
-                "update auth.users set email = coalesce($2, email), "
-                "encrypted_password = coalesce($3, encrypted_password), role = coalesce($4, role), email_confirmed_at = case when $5 then now() else email_confirmed_at end, "
-                "is_anonymous = is_anonymous and not ($5 and $2 is not null), updated_at = now() where id = $1",
-                user["id"], email, hashed, body.get("role"), bool(body.get("email_confirm")),
-            )  # fmt: skip
+                _CHANGE, user["id"], email, hashed, body.get("role"), bool(body.get("email_confirm"))
+            )
             if hashed is not None:
                 await connection.execute("delete from auth.sessions where user_id = $1", user["id"])
             for column, name in (("raw_user_meta_data", "user_metadata"), ("raw_app_meta_data", "app_metadata")):
