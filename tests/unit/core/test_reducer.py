@@ -27,6 +27,7 @@ from whatssound.events import (
     MessageWithdrawn,
     PresenceJoined,
     PresenceLeft,
+    QueueChanged,
     SessionChanged,
     StatusChanged,
     TipSent,
@@ -34,7 +35,7 @@ from whatssound.events import (
     TypingStopped,
 )
 from whatssound.events import Status as ConnectionStatus
-from whatssound.models import Member, Message, MessageId, Presence, SessionId, Snapshot, Tip, UserId
+from whatssound.models import Member, Message, MessageId, Presence, QueueItem, SessionId, Snapshot, Tip, UserId
 
 SESSION = SessionId("5e551010-0000-4000-8000-000000000000")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -471,6 +472,52 @@ def test_a_receipt_does_not_bring_back_what_a_snapshot_has_left_out() -> None:
     state.load(fresh_snapshot(4, (message(4, seq=4),)))
     state.apply(ChatConfirmed(message=message(1, seq=2)))
     assert state.messages == (message(4, seq=4),)
+
+
+def test_a_place_in_the_log_that_nobody_could_read_does_not_hold_up_the_rest() -> None:
+    state = fresh_state()
+    for seq in (3, 5):
+        state.apply(ChatMessage(message=message(seq, seq=seq), seq=seq))
+    state.reached(2)
+    assert state.seq == 3
+    state.reached(1)
+    assert state.seq == 3
+    state.reached(4)
+    assert state.seq == 5
+    state.load(fresh_snapshot(5, ()))
+    assert state.messages == ()
+
+
+def test_what_is_remembered_of_things_gone_is_bounded() -> None:
+    state = fresh_state()
+    gone = QueueItem.model_validate(
+        {
+            "id": "i",
+            "session_id": SESSION,
+            "song_id": SONGS[0],
+            "title": "song",
+            "rank": 1,
+            "status": "played",
+            "version": 2,
+        }
+    )
+    for seq in range(1, 2102):
+        item = gone.model_copy(update={"id": f"item{seq}", "seq": seq})
+        state.apply(QueueChanged(action="finished", item=item, seq=seq))
+        state.apply(MessageDeleted(message_id=message(seq).id, user_id=USERS[1]))
+    assert len(state._gone) == len(state._deleted) == 2000
+    assert len(state._ahead) == 0
+
+
+def test_somebody_elses_ban_or_an_older_word_on_ones_own_changes_nothing_of_oneself() -> None:
+    state = fresh_state()
+    before = state.me
+    state.apply(MemberChanged(action="banned", member=Member(user_id=USERS[1], banned=True), seq=1))
+    assert state.me == before
+    state.apply(MemberChanged(action="unbanned", member=Member(user_id=ME), seq=3))
+    state.apply(MemberChanged(action="banned", member=Member(user_id=ME, banned=True), seq=2))
+    assert state.me is not None
+    assert not state.me.banned
 
 
 def test_presence_and_typing_come_and_go() -> None:
