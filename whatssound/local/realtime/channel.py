@@ -326,7 +326,7 @@ class Channel:
         self._serving = True
         try:
             self._handle(push)
-        except (UnencodableError, ChannelCrashError):
+        except (UnencodableError, ChannelCrashError, RecursionError):
             self._crash()
         finally:
             self._serving = False

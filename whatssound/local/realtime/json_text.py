@@ -26,7 +26,7 @@ def parse(text: str | bytes) -> Any:
     """
     value = orjson.loads(text)
     # orjson turns integers beyond 64 bits into floats; Erlang does not.
-    return json.loads(text) if _has_float(value) else value
+    return json.loads(text, parse_float=_finite, parse_constant=_finite) if _has_float(value) else value
 
 
 def render(value: Any) -> bytes:
@@ -55,6 +55,13 @@ def string(value: str) -> bytes:
     return orjson.dumps(value)
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is out of range")
+    return value
+
+
 def _has_float(value: Any) -> bool:
     kind = type(value)
     if kind is dict:
@@ -71,8 +78,6 @@ def _render_slowly(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_render_slowly, value)) + "]"
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("JSON has no infinity")
         return float_text(value)
     if isinstance(value, str):
         return _quoted(value)

@@ -159,7 +159,8 @@ class ReplicationConnection:
 
     def _tell_status(self) -> None:
         self._told = time.monotonic()
-        position = (self._received + 1).to_bytes(8, "big")
+        # Exactly what was received: a server that shuts down waits until it hears its own position.
+        position = self._received.to_bytes(8, "big")
         now = int(time.time() * 1_000_000) - _EPOCH_2000_US
         self._send(b"d", b"r" + position * 3 + now.to_bytes(8, "big") + b"\0")
 
