@@ -1,0 +1,83 @@
+"""What the features of an open session share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from .config import SessionConfig
+from .connection import Connection
+from .core.identifiers import Uuid7Source
+from .core.reducer import RoomState
+from .errors import NotSignedInError, ProtocolError, SessionClosedError
+from .feed import Feed
+from .gateway import Gateway
+from .models import Model, SessionId
+from .outbox import Outbox
+from .ports import Clock, TokenSource
+from .state import ServerTime
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(slots=True, kw_only=True)
+class Room:
+    """The parts of one open session, for its features; they never reach for each other otherwise."""
+
+    session_id: SessionId
+    gateway: Gateway
+    connection: Connection
+    outbox: Outbox
+    feed: Feed
+    state: RoomState
+    config: SessionConfig
+    tokens: TokenSource
+    clock: Clock
+    server_time: ServerTime
+    ids: Uuid7Source
+    is_open: bool = True
+
+    def check_open(self) -> None:
+        """Raises if the session is closed.
+
+        Raises:
+            SessionClosedError: it is.
+        """
+        if not self.is_open:
+            raise SessionClosedError("the session is closed; open it again with `async with sound.session(...)`")
+
+    def user_id(self) -> str:
+        """Returns the signed-in user's id.
+
+        Raises:
+            NotSignedInError: nobody is.
+        """
+        self.check_open()
+        user_id = self.tokens.user_id
+        if user_id is None:
+            raise NotSignedInError
+        return user_id
+
+    async def command(self, function: str, params: Mapping[str, Any], *, key: str | None = None) -> dict[str, Any]:
+        """Calls an RPC that changes this session, and learns from its answer how far the event log goes."""
+        self.check_open()
+        answer = await self.gateway.command(function, {"p_session_id": self.session_id, **params}, key=key)
+        last_seq = answer.get("last_seq")
+        if isinstance(last_seq, int):
+            self.feed.learned(last_seq)
+        return answer
+
+
+def parse(model: type[M], function: str, data: Any) -> M:
+    """Reads an answer.
+
+    Raises:
+        ProtocolError: it does not have the model's shape.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ProtocolError(f"{function} answered in an unknown shape: {error}") from error

@@ -1,0 +1,528 @@
+"""A live session: the facade that wires its parts in one task group."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from .chat import Chat
+from .config import SessionConfig
+from .connection import Connection
+from .core.identifiers import Uuid7Source, session_topic
+from .core.reasons import Reason
+from .core.reducer import RoomState
+from .errors import (
+    ConnectionRefusedByServerError,
+    MessageRejectedError,
+    SessionClosedError,
+    TransportError,
+    UnreachableError,
+    WhatsSoundError,
+)
+from .events import EventBase, Status, StatusChanged
+from .feed import Feed, change_bindings
+from .gateway import Gateway
+from .models import Member, SessionId, StoredRow
+from .moderation import Moderation
+from .outbox import MessageReceipt, Outbox
+from .ports import Clock, JoinSpec, LinkFactory, TokenSource
+from .presence import Presences
+from .queue import Queue
+from .room import Room, parse
+from .state import LiveState, ServerTime
+from .streams import EventStream, Streams
+from .tips import Tips
+from .typing import Typing
+from .votes import Votes
+
+_log = logging.getLogger("whatssound")
+
+E = TypeVar("E", bound=EventBase)
+Handler = Callable[[E], Any]
+ErrorHandler = Callable[[Exception], Any]
+
+#: Reasons that no later attempt cures, so that opening fails at once instead of after its deadline.
+_HOPELESS = frozenset({Reason.UNAUTHORIZED.value, Reason.NOT_FOUND.value})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStats:
+    """Counters of one open session.
+
+    Attributes:
+        sent: chat messages accepted by `Chat.send`.
+        stored: of these, stored.
+        duplicates: stored rows that an earlier try had stored already.
+        rejected: refused by the database.
+        waiting: outcome not known yet.
+        batches: batches the database answered.
+        rows: rows in them.
+        retried: rows that had to go again.
+        rpc_retries: RPC tries beyond the first.
+        rpc_errors: RPCs that failed in the end.
+        reconnects: times the connection was lost or an attempt failed.
+    """
+
+    sent: int
+    stored: int
+    duplicates: int
+    rejected: int
+    waiting: int
+    batches: int
+    rows: int
+    retried: int
+    rpc_retries: int
+    rpc_errors: int
+    reconnects: int
+
+
+class Session:
+    """One live session; made by `WhatsSound.session`, used as an async context manager.
+
+    Opening joins the session and the channel, loads the state, and returns once the session is live. Closing takes no
+    more messages, waits for the last batches, and leaves.
+    """
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        *,
+        config: SessionConfig,
+        gateway: Gateway,
+        tokens: TokenSource,
+        links: LinkFactory,
+        clock: Clock,
+    ) -> None:
+        chance = random.Random()  # noqa: S311 - spreads retries, protects nothing
+        self.id = session_id
+        self.config = config
+        self._gateway = gateway
+        self._tokens = tokens
+        self._links = links
+        self._clock = clock
+        self._chance = chance.random
+        self._streams = Streams(config.reader_events)
+        self._handlers: list[tuple[type[EventBase], Handler[Any]]] = []
+        self._on_error: ErrorHandler | None = None
+        self._features: _Features | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._outbox_task: asyncio.Task[None] | None = None
+        self._handler_tasks: list[asyncio.Task[None]] = []
+        self._went_live = asyncio.Event()
+        self._failure: WhatsSoundError | None = None
+        self._last_status = StatusChanged(status=Status.NEW)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {self.status.value}>"
+
+    # --- features
+    # -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def chat(self) -> Chat:
+        """Say something, read history."""
+        return self._parts().chat
+
+    @property
+    def votes(self) -> Votes:
+        """Vote on songs."""
+        return self._parts().votes
+
+    @property
+    def tips(self) -> Tips:
+        """Tip the DJ."""
+        return self._parts().tips
+
+    @property
+    def queue(self) -> Queue:
+        """Change what plays next."""
+        return self._parts().queue
+
+    @property
+    def typing(self) -> Typing:
+        """Say that you type."""
+        return self._parts().typing
+
+    @property
+    def presence(self) -> Presences:
+        """Who is here."""
+        return self._parts().presence
+
+    @property
+    def moderation(self) -> Moderation:
+        """For the DJ and moderators."""
+        return self._parts().moderation
+
+    @property
+    def state(self) -> LiveState:
+        """What the room looks like now."""
+        return self._parts().state
+
+    @property
+    def status(self) -> Status:
+        """Where the connection is in its life."""
+        return self._features.room.connection.status if self._features is not None else Status.NEW
+
+    def stats(self) -> SessionStats:
+        """Returns the counters as they are now."""
+        room = self._parts().room
+        outbox = room.outbox.stats
+        return SessionStats(
+            sent=outbox.accepted,
+            stored=outbox.stored,
+            duplicates=outbox.duplicates,
+            rejected=outbox.rejected,
+            waiting=room.outbox.waiting,
+            batches=outbox.batches,
+            rows=outbox.rows,
+            retried=outbox.retried,
+            rpc_retries=self._gateway.retries,
+            rpc_errors=self._gateway.errors,
+            reconnects=room.connection.reconnects,
+        )
+
+    # --- events
+    # -------------------------------------------------------------------------------------------------------------
+
+    def events(self) -> EventStream:
+        """Returns a new reader: an async iterator over everything from now on. Any number of readers may be open."""
+        return self._streams.open()
+
+    @overload
+    def on(self, kind: type[E]) -> Callable[[Handler[E]], Handler[E]]: ...
+    @overload
+    def on(self, kind: type[E], handler: Handler[E]) -> Handler[E]: ...
+    def on(self, kind: type[E], handler: Handler[E] | None = None) -> Handler[E] | Callable[[Handler[E]], Handler[E]]:
+        """Calls a function, sync or async, with each event of a kind, one after the other; also as a decorator.
+
+        What it raises goes to `on_error` and never to the connection. A sync function runs on the event loop: keep it
+        short.
+        """
+        if handler is None:
+            return lambda given: self.on(kind, given)
+        self._handlers.append((kind, handler))
+        if self._group is not None:
+            self._start_handler(kind, handler)
+        return handler
+
+    def on_error(self, handler: ErrorHandler) -> ErrorHandler:
+        """Sets the function, sync or async, that gets what handlers raise and what cannot be read; else it is logged."""
+        self._on_error = handler
+        return handler
+
+    async def wait_for(
+        self,
+        kind: type[E],
+        check: Callable[[E], bool] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - reads better at the call than a block around it
+    ) -> E:
+        """Waits for the next event of a kind for which ``check`` is true.
+
+        Args:
+            kind: the event's class.
+            check: tells whether it is the one.
+            timeout: seconds; None waits for ever.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            SessionClosedError: the session was closed before.
+        """
+        stream = self.events()
+        try:
+            async with asyncio.timeout(timeout):
+                async for event in stream:
+                    if isinstance(event, kind) and (check is None or check(event)):
+                        return event
+        finally:
+            stream.close()
+        raise SessionClosedError("the session was closed while waiting for an event")
+
+    # --- opening and closing
+    # ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._features is not None:
+            raise SessionClosedError("a Session is opened once; make another with sound.session(...)")
+        me = await self._join()
+        features = self._features = self._wire(me)
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        try:
+            self._start(features)
+            await self._until_live()
+        except BaseException:
+            await self._shut(drain=False)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._shut(drain=True, kind=kind, error=error, trace=trace)
+
+    async def _join(self) -> Member | None:
+        await self._tokens.token()
+        if self._tokens.user_id is None:
+            # A service key or a bare anon key has no place in the session; it may read what its role may.
+            return None
+        answer = await self._gateway.command(
+            "join_session", {"p_session_id": self.id, "p_username": self._tokens.username}
+        )
+        return parse(Member, "join_session", answer.get("me"))
+
+    def _wire(self, me: Member | None) -> _Features:
+        config, user_id = self.config, self._tokens.user_id
+        room_state = RoomState(user_id, config.history)
+        room_state.me = me
+        server_time = ServerTime(self._clock.unix_ms)
+        feed = Feed(
+            self.id,
+            me=user_id,
+            gateway=self._gateway,
+            room=room_state,
+            server_time=server_time,
+            config=config,
+            clock=self._clock,
+            publish=self._streams.publish,
+            report=self._report,
+            synced=self._synced,
+            chance=self._chance,
+        )
+        outbox = Outbox(
+            self.id,
+            self._gateway,
+            config.outbox,
+            self._clock,
+            chance=self._chance,
+            settled=self._settled,
+            learned=feed.learned,
+        )
+        connection = Connection(
+            JoinSpec(
+                topic=session_topic(self.id),
+                private=config.private,
+                presence_key=user_id or "",
+                changes=change_bindings(self.id),
+            ),
+            self._links,
+            self._tokens,
+            config.connection,
+            self._clock,
+            listener=_Listener(feed, self._joined),
+            changed=self._status_changed,
+            chance=self._chance,
+        )
+        room = Room(
+            session_id=self.id,
+            gateway=self._gateway,
+            connection=connection,
+            outbox=outbox,
+            feed=feed,
+            state=room_state,
+            config=config,
+            tokens=self._tokens,
+            clock=self._clock,
+            server_time=server_time,
+            ids=Uuid7Source(random.SystemRandom().getrandbits),
+        )
+        return _Features(room)
+
+    def _start(self, parts: _Features) -> None:
+        room = parts.room
+        self._spawn(self._connect(room.connection), "connection")
+        self._spawn(room.feed.run(), "feed")
+        self._spawn(parts.presence.run(), "presence")
+        self._spawn(self._heartbeats(room), "occupancy")
+        self._outbox_task = self._group_of().create_task(room.outbox.run(), name="whatssound-outbox")
+        for kind, handler in self._handlers:
+            self._start_handler(kind, handler)
+        if self._tokens.user_id is not None and self.config.track_presence:
+            parts.presence.show()
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        async def until_cancelled() -> None:
+            await work
+
+        self._tasks.append(self._group_of().create_task(until_cancelled(), name=f"whatssound-{name}"))
+
+    async def _until_live(self) -> None:
+        deadline = self.config.connection.open_timeout + self.config.connection.join_timeout
+        try:
+            async with asyncio.timeout(deadline):
+                await self._went_live.wait()
+        except TimeoutError:
+            last = self._last_status
+            raise UnreachableError("Realtime", last.detail or f"not live within {deadline:g} s") from None
+        if self._failure is not None:
+            raise self._failure
+
+    async def _shut(
+        self,
+        *,
+        drain: bool,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        room, group = self._parts().room, self._group_of()
+        room.is_open = False
+        try:
+            await self._drain(room, self.config.outbox.drain_timeout if drain else 0.0)
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            room.connection.closed()
+            self._streams.end(self._failure)
+            if self._handler_tasks:
+                await asyncio.wait(self._handler_tasks, timeout=self.config.handler_tasks)
+        finally:
+            if self._outbox_task is not None:
+                self._outbox_task.cancel()
+            for task in (*self._tasks, *self._handler_tasks):
+                task.cancel()
+            self._group = None
+            await group.__aexit__(kind, error, trace)
+
+    async def _drain(self, room: Room, seconds: float) -> None:
+        await room.outbox.close()
+        if seconds and self._outbox_task is not None:
+            await asyncio.wait([self._outbox_task], timeout=seconds)
+        left = room.outbox.abandon("closed")
+        if left:
+            _log.warning("closed %s with %d chat messages whose outcome is not known", self.id, left)
+
+    # --- what the parts say
+    # -------------------------------------------------------------------------------------------------
+
+    async def _connect(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except TransportError as error:
+            # Given up, as configured: readers end with the reason, commands and the outbox go on over HTTP.
+            self._fail(error)
+
+    async def _heartbeats(self, room: Room) -> None:
+        while True:
+            try:
+                answer = await self._gateway.once("heartbeat", {"p_session_id": self.id})
+            except WhatsSoundError as error:
+                _log.debug("heartbeat failed: %s", error)
+            else:
+                if isinstance(answer.get("occupancy"), int):
+                    room.feed.occupied(answer["occupancy"])
+                if isinstance(answer.get("last_seq"), int):
+                    room.feed.learned(answer["last_seq"])
+            await self._clock.sleep(self.config.occupancy_interval)
+
+    def _joined(self) -> None:
+        self._parts().presence.joined()
+
+    def _synced(self) -> None:
+        self._parts().room.connection.live()
+
+    def _status_changed(self, event: StatusChanged) -> None:
+        self._last_status = event
+        if event.status is Status.LIVE:
+            self._went_live.set()
+        elif event.status is Status.RECONNECTING and not self._went_live.is_set() and event.reason in _HOPELESS:
+            self._fail(ConnectionRefusedByServerError(event.detail or event.reason))
+        self._streams.publish(event)
+
+    def _fail(self, error: WhatsSoundError) -> None:
+        self._failure = error
+        self._went_live.set()
+        self._streams.end(error)
+
+    def _settled(self, receipt: MessageReceipt, outcome: StoredRow | MessageRejectedError) -> None:
+        feed = self._parts().room.feed
+        if isinstance(outcome, StoredRow):
+            feed.stored(receipt.message, outcome)
+        else:
+            feed.rejected(receipt.message, outcome.reason)
+
+    def _report(self, error: Exception) -> None:
+        if self._on_error is None:
+            _log.warning("%s: %s", self.id, error)
+            return
+        try:
+            answer = self._on_error(error)
+        except Exception:  # noqa: BLE001 - whatever a user's function raises must not reach the connection
+            _log.exception("the on_error function of %s raised", self.id)
+            return
+        if asyncio.iscoroutine(answer):
+            self._handler_tasks.append(self._group_of().create_task(self._finish(answer)))
+
+    async def _finish(self, answer: Awaitable[Any]) -> None:
+        try:
+            await answer
+        except Exception:  # noqa: BLE001 - see _report
+            _log.exception("the on_error function of %s raised", self.id)
+
+    def _start_handler(self, kind: type[EventBase], handler: Handler[Any]) -> None:
+        stream = self.events()
+        task = self._group_of().create_task(self._handle(stream, kind, handler), name="whatssound-handler")
+        self._handler_tasks.append(task)
+
+    async def _handle(self, stream: EventStream, kind: type[EventBase], handler: Handler[Any]) -> None:
+        with contextlib.suppress(WhatsSoundError):  # how the session ended is told by `events()` and `status`
+            async for event in stream:
+                if not isinstance(event, kind):
+                    continue
+                try:
+                    answer = handler(event)
+                    if asyncio.iscoroutine(answer):
+                        await answer
+                except Exception as error:  # noqa: BLE001 - handlers are the user's; their errors go to on_error
+                    self._report(error)
+
+    def _parts(self) -> _Features:
+        if self._features is None:
+            raise SessionClosedError
+        return self._features
+
+    def _group_of(self) -> asyncio.TaskGroup:
+        if self._group is None:
+            raise SessionClosedError
+        return self._group
+
+
+class _Features:
+    """The features of an open session."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.chat = Chat(room)
+        self.votes = Votes(room)
+        self.tips = Tips(room)
+        self.queue = Queue(room)
+        self.typing = Typing(room)
+        self.presence = Presences(room)
+        self.moderation = Moderation(room)
+        self.state = LiveState(room.state, lambda: room.connection.status, room.server_time.now)
+
+
+class _Listener:
+    """Passes what arrives to the feed, and tells the session of a join."""
+
+    def __init__(self, feed: Feed, joined: Callable[[], None]) -> None:
+        self._feed = feed
+        self._joined = joined
+        self.changes_flow = feed.changes_flow
+        self.broadcast = feed.broadcast
+        self.row_changed = feed.row_changed
+        self.presence_state = feed.presence_state
+        self.presence_diff = feed.presence_diff
+
+    def joined(self) -> None:
+        """Tells both."""
+        self._feed.joined()
+        self._joined()
