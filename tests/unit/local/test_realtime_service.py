@@ -89,7 +89,7 @@ Connect = Callable[..., Any]
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async with PostgresServer(tmp_path / "data", durable=False) as postgres:
-        service = RealtimeService(postgres.dsn, KEYRING, resubscribe=(0.1, 0.2))
+        service = RealtimeService(postgres.dsn, KEYRING, resubscribe=(0.1, 0.2), sweep=0.5)
         app = web.Application()
         service.mount(app)
         runner = web.AppRunner(app, shutdown_timeout=1)
@@ -130,6 +130,29 @@ async def test_a_channel_with_changes_survives_a_restart_of_the_database(server:
     # Messages of the database arrive again, too, and joins work.
     await server.sql("select realtime.send('{\"a\": 1}', 'e', 'other', false)")
     await client.join("realtime:other")
+
+
+async def test_a_publication_may_be_made_anew(server: Server, connect: Connect) -> None:
+    await server.sql("drop publication supabase_realtime")
+    await server.service.stop()
+    await server.service.start()
+    await server.sql("create publication supabase_realtime;" + TABLE)
+    client = await connect()
+    await client.join(**subscription())
+    assert (await client.event("system"))[4]["message"] == "Subscribed to PostgreSQL"
+    await server.sql("insert into public.votes values (1, 'a')")
+    assert (await client.event("postgres_changes"))[4]["data"]["type"] == "INSERT"
+
+
+async def test_a_socket_that_left_its_last_channel_is_killed(connect: Connect) -> None:
+    leaver, stayer, silent = [await connect() for _ in range(3)]
+    await leaver.join()
+    await stayer.join()
+    await leaver.send("1", "2", ROOM, "phx_leave", {})
+    assert await leaver.end() == 1006
+    for client in (stayer, silent):
+        await client.send(None, "h", "phoenix", "heartbeat", {})
+        assert (await client.frame())[1] == "h"
 
 
 async def test_no_join_while_the_database_is_away(

@@ -152,6 +152,10 @@ class Changes:
             return
         if channel.closed:
             return
+        if not self._parts().feed.follows_tables:
+            self._parts().feed.renew()
+            self._later(channel, self._resubscribe)
+            return
         self._remove(channel)
         for subscription, tables in found:
             for table in tables:

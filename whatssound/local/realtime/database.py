@@ -106,6 +106,19 @@ class Database:
             return False
         return True
 
+    async def publications(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of these publications exist.
+
+        Args:
+            names: Their names.
+
+        Raises:
+            DatabaseUnavailableError: The database does not answer.
+        """
+        async with self.connection() as connection:
+            rows = await connection.fetch("select pubname from pg_publication where pubname = any ($1)", list(names))
+        return tuple(sorted(row[0] for row in rows))
+
     async def read_policies(self, caller: Caller, topic: str, *, presence: bool) -> Policies:
         """What a caller may read of a topic.
 

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from .codec import UserBroadcast
+from .database import DatabaseUnavailableError
 from .hub import Topic
 from .pgoutput import Begin, Commit, DecodeError, Decoder, RowChange
 from .replication import ReplicationConnection, ReplicationError
@@ -15,10 +16,12 @@ from .replication import ReplicationConnection, ReplicationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .database import Database
     from .hub import Hub
 
 _log = logging.getLogger(__name__)
-_PUBLICATIONS: Final = ("supabase_realtime", "supabase_realtime_messages_publication")
+_TABLES: Final = "supabase_realtime"
+_PUBLICATIONS: Final = (_TABLES, "supabase_realtime_messages_publication")
 _RETRY_FIRST: Final = 0.1
 _RETRY_MOST: Final = 2.0
 _MOST_COMMITS: Final = 10_000
@@ -46,21 +49,37 @@ class Feed:
 
     Args:
         hub: Where messages go.
-        dsn: The connection string of a superuser.
+        database: The database.
         lost: Called when the stream broke, so that channels can subscribe anew.
+
+    Attributes:
+        failure: Why the stream broke last.
     """
 
-    def __init__(self, hub: Hub, dsn: Callable[[], str], lost: Callable[[], None]) -> None:
+    def __init__(self, hub: Hub, database: Database, lost: Callable[[], None]) -> None:
         self._hub = hub
-        self._dsn = dsn
+        self._database = database
         self._lost = lost
         self._ready = asyncio.Event()
+        self._connection: ReplicationConnection | None = None
+        self._publications: tuple[str, ...] = ()
+        self.failure: Exception | None = None
         self.commits: asyncio.Queue[list[CommittedRow]] = asyncio.Queue(_MOST_COMMITS)
 
     @property
     def connected(self) -> bool:
         """Whether the stream runs."""
         return self._ready.is_set()
+
+    @property
+    def follows_tables(self) -> bool:
+        """Whether the project's publication was there when the stream began."""
+        return _TABLES in self._publications
+
+    def renew(self) -> None:
+        """Begins the stream anew, for a publication that has been made meanwhile."""
+        if self._connection is not None:
+            self._connection.close()
 
     async def wait_ready(self, timeout: float) -> bool:  # noqa: ASYNC109 - the answer is a bool, not an exception
         """Waits for the stream to run.
@@ -81,7 +100,8 @@ class Feed:
         while True:
             try:
                 await self._follow()
-            except (OSError, TimeoutError, ReplicationError, DecodeError) as error:
+            except (OSError, TimeoutError, ReplicationError, DecodeError, DatabaseUnavailableError) as error:
+                self.failure = error
                 _log.info("the stream of the database broke: %s", error)
             if self._ready.is_set():
                 self._ready.clear()
@@ -91,11 +111,14 @@ class Feed:
             wait = min(wait * 2, _RETRY_MOST)
 
     async def _follow(self) -> None:
-        connection = await ReplicationConnection.connect(self._dsn())
+        self._publications = await self._database.publications(_PUBLICATIONS)
+        if not self._publications:
+            raise ReplicationError("there is no publication to follow")
+        connection = self._connection = await ReplicationConnection.connect(self._database.dsn)
         try:
             slot = f"realtime_local_{os.getpid()}_{os.urandom(6).hex()}"
             await connection.query(f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT')
-            stream = connection.stream(slot, _PUBLICATIONS)
+            stream = connection.stream(slot, self._publications)
             self._ready.set()
             decoder = Decoder()
             committed_us = 0
@@ -113,6 +136,7 @@ class Feed:
                     await self.commits.put(rows)
                     rows = []
         finally:
+            self._connection = None
             connection.close()
 
     def _on_message(self, change: RowChange) -> None:

@@ -95,7 +95,7 @@ def _check_quotas(server: Server, socket: Socket, *, private: bool) -> None:
 def _token_of(socket: Socket, payload: dict[str, Any]) -> str:
     # The user's token wins, but a publishable key in either place means the token of the URL.
     access, user = payload.get("access_token"), payload.get("user_token")
-    first = access if access not in {None, False} or isinstance(access, (dict, list)) else user
+    first = user if access is None or access is False else access
     if isinstance(first, str) and first.startswith("sb_"):
         return socket.token
     for token in (user, access):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import TYPE_CHECKING, Final
 
+import asyncpg
 from aiohttp import web
 
 from . import codec
 from .access import TokenRefusedError, check_token
 from .changes import Changes
-from .database import Database
+from .database import Database, DatabaseUnavailableError
 from .feed import Feed
 from .http_api import BareResponse, HttpApi, json_response
 from .hub import Hub
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .codec import Version
     from .hooks import RealtimeHooks
 
+_log = logging.getLogger(__name__)
 REFUSED_HANDSHAKE_SECONDS: Final = 2.0
 """How long the answer to a refused handshake takes."""
 _SOCKET_PATHS: Final = ("/realtime/v1/websocket", "/realtime/v1/socket/websocket", "/socket/websocket")
@@ -35,6 +38,7 @@ _GATEWAY: Final = "/realtime/v1"
 _VERSION_ONE: Final = re.compile(r"1\.0\.\d+")
 _VERSION_TWO: Final = re.compile(r"2\.0\.\d+")
 _START_SECONDS: Final = 30.0
+_PARTITIONS_EVERY: Final = 6 * 3600.0
 _REFUSED: Final = {"InvalidJWTToken": 401, "MalformedJWT": 401, "JwtSignatureError": 401}
 
 
@@ -49,6 +53,7 @@ class RealtimeService:
         changes_interval: Seconds between two looks at changed rows; the real server takes 0.1 to 0.5.
         resubscribe: The shortest and longest wait in seconds before a channel with changes subscribes anew after
             a new token or a lost database.
+        sweep: Seconds between two rounds in which sockets without a channel are killed, as the real server does.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class RealtimeService:
         tenant: str = "realtime-dev",
         changes_interval: float = 0.05,
         resubscribe: tuple[float, float] = (1.0, 3.0),
+        sweep: float = 600.0,
     ) -> None:
+        self._sweep = sweep
         self._keyring = keyring
         self.tenant = tenant
         self._hub = Hub(limits or Limits())
@@ -97,7 +104,7 @@ class RealtimeService:
         await self._database.open()
         nursery = Nursery()
         await nursery.open()
-        feed = Feed(self._hub, lambda: self._database.dsn, self._changes.lost)
+        feed = Feed(self._hub, self._database, self._changes.lost)
         server = Server(
             hub=self._hub,
             keyring=self._keyring,
@@ -109,12 +116,14 @@ class RealtimeService:
         self._changes.attach(server)
         nursery.spawn(feed.run(), "feed")
         nursery.spawn(self._changes.run(), "changes")
+        nursery.spawn(self._sweep_sockets(), "sweep")
+        nursery.spawn(self._keep_partitions(), "partitions")
         self._server = server
         self._api = HttpApi(server, self.tenant, self._disconnect)
         # Whoever writes right after the start must be heard.
         if not await feed.wait_ready(_START_SECONDS):
             await self.stop()
-            raise TimeoutError("the database does not stream its changes")
+            raise DatabaseUnavailableError(f"the database does not stream its changes: {feed.failure}")
 
     async def stop(self) -> None:
         """Cuts all sockets and database connections; `start` works again afterwards."""
@@ -184,6 +193,23 @@ class RealtimeService:
             "peak_connections": self._hub.usage.peak_connections,
             "channels": len(self._hub.channels()),
         }
+
+    async def _sweep_sockets(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep)
+            for socket in list(self._hub.sockets):
+                if socket.forsaken:
+                    socket.abort()
+
+    async def _keep_partitions(self) -> None:
+        # A stack may run for days, and a message without a partition for its day is lost.
+        while True:
+            await asyncio.sleep(_PARTITIONS_EVERY)
+            try:
+                async with self._database.connection() as connection:
+                    await connection.execute("select realtime.keep_message_partitions()")
+            except (DatabaseUnavailableError, asyncpg.PostgresError) as error:
+                _log.warning("the partitions of realtime.messages could not be kept: %s", error)
 
     def _flush(self) -> None:
         for socket in self._hub.sockets:

@@ -62,6 +62,12 @@ class Socket:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._task: asyncio.Task[Any] | None = None
+        self._open_joins: int | None = None
+
+    @property
+    def forsaken(self) -> bool:
+        """Whether it has left its last channel and joined no other: the real server kills such sockets."""
+        return self._open_joins == 0
 
     @property
     def channel_count(self) -> int:
@@ -120,6 +126,9 @@ class Socket:
                 await self._serve(push)
 
     def _watch_idleness(self) -> None:
+        if self._server.hub.hooks.frozen:
+            # A server that stands still does not notice silence either.
+            self._heard = time.monotonic()
         left = self._heard + IDLE_SECONDS - time.monotonic()
         if left <= 0:
             self.close_soon(1000)
@@ -219,6 +228,9 @@ class Socket:
     async def _join(self, push: Push, name: str, old: Channel | None) -> None:
         if old is not None:
             old.end()
+        if name:
+            # A refused join is never taken off again, which keeps the socket from being forsaken.
+            self._open_joins = (self._open_joins or 0) + 1
         self._held = True
         try:
             await self._decide(push, name, old)
@@ -280,3 +292,4 @@ class Socket:
         """
         if self._channels.get(channel.wire_topic) is channel:
             del self._channels[channel.wire_topic]
+            self._open_joins = (self._open_joins or 1) - 1
