@@ -213,7 +213,7 @@ class Session:
         return handler
 
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
-        """Sets the function, sync or async, that gets what handlers raise and what cannot be read; else it is logged."""
+        """Sets the function, sync or async, that gets what handlers raise and cannot be read; else it is logged."""
         self._on_error = handler
         return handler
 

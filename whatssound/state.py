@@ -101,7 +101,7 @@ class LiveState:
         return MappingProxyType(self._room.typing)
 
     def position(self) -> float | None:
-        """Seconds into what plays, by the server's clock, so that every client computes the same; None if nothing does."""
+        """Seconds into what plays, by the server's clock, the same for every client; None if nothing does."""
         playing = self._room.now_playing
         if playing is None or playing.started_at is None:
             return None
