@@ -148,3 +148,52 @@ async def test_a_database_that_is_late(tmp_path_factory: pytest.TempPathFactory)
 async def ask(client: TestClient[web.Request, web.Application]) -> tuple[int, str]:
     async with client.get("/rest/v1/nowhere") as response:
         return response.status, (await response.json())["code"]
+
+
+async def test_roles_do_not_mix_in_the_pool(serve_rest: Any) -> None:
+    _, rest = await serve_rest(RestSettings(pool_size=3))
+    user = f"Bearer {Keyring().sign({'role': 'authenticated', 'sub': 'u'})}"
+
+    async def role_of(headers: dict[str, str]) -> str:
+        _, body = await rest.get("/rpc/headers", **headers)
+        return str(body["claims"]["role"])
+
+    headers = [{"Authorization": user} if number % 2 else {} for number in range(60)]
+    roles = await asyncio.gather(*map(role_of, headers))
+    assert roles == ["authenticated" if one else "anon" for one in headers]
+
+
+async def test_a_client_that_hangs_up_does_not_undo_its_write(rest_server: PostgresServer) -> None:
+    service = RestService(rest_server.dsn, Keyring())
+    app = web.Application()
+    service.mount(app)
+    await service.start()
+    # As the gateway serves it; aiohttp's own test server cancels the handlers of clients that leave.
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    committed = asyncio.Event()
+
+    async def note(_: web.Request) -> None:
+        committed.set()
+
+    service.after_commit = note
+    owner = await asyncpg.connect(rest_server.dsn())
+    await owner.execute("begin; lock table pairs in share mode")
+    _, writer = await asyncio.open_connection(*runner.addresses[0])
+    body = b'{"a": 55, "b": "hung up"}'
+    writer.write(b"POST /rest/v1/pairs HTTP/1.1\r\nHost: local\r\nContent-Type: application/json\r\n")
+    writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+    await writer.drain()
+    async with asyncio.timeout(10):
+        while not await owner.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        writer.close()
+        await writer.wait_closed()
+        await owner.execute("commit")
+        await committed.wait()
+    assert await owner.fetchval("select count(*) from pairs where a = 55") == 1
+    await owner.execute("delete from pairs where a = 55")
+    await owner.close()
+    await runner.cleanup()
+    await service.stop()

@@ -88,7 +88,7 @@ class SchemaKeeper:
             try:
                 await self._listen()
                 delay = _FIRST_RETRY
-            except _FAILURES:
+            except* _FAILURES:
                 _log.debug("REST lost its listening connection")
                 delay = min(delay * 2, _LONGEST_RETRY)
             await asyncio.sleep(delay)
@@ -96,25 +96,21 @@ class SchemaKeeper:
     async def _listen(self) -> None:
         """One life of the listening connection."""
         connection = await self._pool.connect()
-        ended = asyncio.Event()
-        told: asyncio.Queue[str] = asyncio.Queue()
+        ended, told = asyncio.Event(), asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: ended.set())
-            await connection.add_listener(_CHANNEL, lambda _c, _p, _ch, payload: told.put_nowait(payload))
+            await connection.add_listener(_CHANNEL, lambda *_: told.set())
             await self.reload(flush=True)
             async with asyncio.TaskGroup() as group:
                 reloading = group.create_task(self._reload_when_told(told))
                 await ended.wait()
                 reloading.cancel()
-        except* _FAILURES as failures:
-            raise failures.exceptions[0] from failures
         finally:
             connection.terminate()
 
-    async def _reload_when_told(self, told: asyncio.Queue[str]) -> None:
+    async def _reload_when_told(self, told: asyncio.Event) -> None:
         while True:
-            await told.get()
-            # A migration notifies many times; one reading answers for all that came so far.
-            while not told.empty():
-                told.get_nowait()
+            await told.wait()
+            # Cleared first: a migration notifies many times, and what comes during the reading wants another.
+            told.clear()
             await self.reload(flush=True)

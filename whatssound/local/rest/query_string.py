@@ -185,6 +185,8 @@ def _parse(text: str, read: Callable[[Scanner], Parsed], what: str) -> Parsed:
         return read(Scanner(text))
     except ParseFailure as failure:
         raise _failed(what, failure) from failure
+    except RecursionError:
+        raise bad_query(f'"{what}" (line 1, column 1)', "nested too deeply") from None
 
 
 def _failed(what: str, failure: ParseFailure) -> Exception:
