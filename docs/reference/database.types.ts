@@ -368,6 +368,9 @@ isOneToOne: false
 "set_slow_mode":
 { Args: { "p_seconds": number,"p_session_id": string }; Returns: Json
                            },
+"settle_tip_event":
+{ Args: { "p_amount": number,"p_currency": string,"p_event_id": string,"p_provider_ref": string,"p_signed_at": number,"p_status": string,"p_tip_id": string }; Returns: Json
+                           },
 "song_leaderboard":
 { Args: { "p_limit"?: number,"p_session_id"?: string }; Returns: Json
                            },

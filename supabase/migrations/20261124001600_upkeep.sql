@@ -88,6 +88,8 @@ begin
   get diagnostics v_leases = row_count;
   -- A bucket untouched for an hour is full again, which is what having none means.
   delete from whatssound.rate_buckets b where b.refilled_at < now() - interval '1 hour';
+  -- A signature that old is refused by its time already.
+  delete from whatssound.webhook_deliveries d where d.received_at < now() - interval '7 days';
   return jsonb_build_object(
     'partitions_made', v_made, 'partitions_dropped', v_dropped, 'events_deleted', v_events, 'keys_deleted', v_keys,
     'leases_deleted', v_leases, 'server_time', clock_timestamp(),

@@ -88,6 +88,7 @@ $$, $$ values
   ('set_member_role', false, true, true),
   ('set_profile', false, true, false),
   ('set_slow_mode', false, true, true),
+  ('settle_tip_event', false, false, true),
   ('song_leaderboard', true, true, true),
   ('update_session', false, true, true),
   ('upkeep', false, false, true)

@@ -55,6 +55,21 @@ select is(session_snapshot(:open) -> 'tips' -> 'count', '0'::jsonb, 'and not cou
 select confirm_tip(id, 'refunded') is not null from tips where tipper_id = :bo;
 select is((select count(*) from jsonb_array_elements(events_since(:open, 0) -> 'events') e where e ->> 'kind' = 'tip_refunded'), 2::bigint, 'refunds are events');
 
+-- A webhook's deliveries.
+select pg_temp.as_user(:bo);
+create temporary table w as select send_tip(:open, 900, 'EUR', null, gen_random_uuid()) #>> '{tip,id}' as id;
+grant select on w to public;
+select is(pg_temp.outcome(format('select settle_tip_event(''e'', 1, %L, ''confirmed'', 900, ''EUR'', ''pi'')', id)), '42501', 'users do not deliver') from w;
+select pg_temp.as_service();
+select is(pg_temp.outcome(format('select settle_tip_event(%s)', replace(a, '$1', quote_literal(id)))), c, 'delivery: ' || a) from w, (values
+  ('''e1'', 1, gen_random_uuid(), ''confirmed'', 900, ''EUR'', ''pi_9''', 'PT404 unknown_tip'), ('''e1'', 1, $1, ''confirmed'', 901, ''EUR'', ''pi_9''', 'PT422 invalid_argument'),
+  ('''e1'', 1, $1, ''confirmed'', 900, ''USD'', ''pi_9''', 'PT422 invalid_argument'), ('''e1'', 1, $1, ''pending'', 900, ''EUR'', ''pi_9''', 'PT422 invalid_argument'),
+  ('''e1'', 1, $1, ''confirmed'', 900, ''EUR'', null', 'PT422 invalid_argument'), ('null, 1, $1, ''confirmed'', 900, ''EUR'', ''pi_9''', 'PT422 invalid_argument')) x (a, c);
+select is(settle_tip_event('e1', 1, id::uuid, 'confirmed', 900, 'EUR', 'pi_9') #>> '{tip,status}', 'confirmed', 'a delivery confirms') from w;
+select is(settle_tip_event('e1', 1, id::uuid, 'confirmed', 900, 'EUR', 'pi_9'), '{"replayed": true}'::jsonb, 'a replay is told') from w;
+select is(settle_tip_event('e1', 2, id::uuid, 'confirmed', 900, 'EUR', 'pi_9') ->> 'duplicate', 'true', 'the provider''s next try is fine and changes nothing') from w;
+select is(settle_tip_event('e2', 3, id::uuid, 'refunded', 900, 'EUR', 'pi_9') #>> '{tip,status}', 'refunded', 'a refund too') from w;
+
 -- Not even the owner changes what a tip is.
 select pg_temp.as_owner();
 select is(pg_temp.outcome('update tips set ' || a), 'PT409 tip_state', 'not even the owner: ' || a)
