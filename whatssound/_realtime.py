@@ -28,6 +28,10 @@ from .ports import Clock, Ended, JoinSpec, LinkListener
 
 _log = logging.getLogger("whatssound.connection")
 
+#: websockets logs the request line, and with it the API key in the URL, at DEBUG: its logger here starts above that.
+_socket_log = logging.getLogger("whatssound.socket")
+_socket_log.setLevel(logging.INFO)
+
 _PHOENIX = "phoenix"
 
 
@@ -49,6 +53,7 @@ class _OneSocketClient(AsyncRealtimeClient):
             close_timeout=1.0,
             max_size=self._config.max_frame_bytes,
             compression=None,
+            logger=_socket_log,
         )
         return self._ws_connection
 

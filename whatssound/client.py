@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from types import TracebackType
@@ -25,9 +24,6 @@ from .session import Session
 
 if TYPE_CHECKING:
     from supabase import AsyncClient
-
-# httpx logs every request's URL at INFO; ours hold no secrets, but a bot's log should not fill with them.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class WhatsSound:

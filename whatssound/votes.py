@@ -43,4 +43,5 @@ class Votes:
         self._room.user_id()
         key = as_uuid(key, "key") if key is not None else make_key()
         answer = await self._room.command(function, {"p_song_id": as_uuid(song_id, "song_id"), **params}, key=key)
-        return parse(VoteReceipt, function, {**answer, "key": key})
+        tally = {**(answer.get("tally") or {}), "seq": answer.get("seq") or 0}
+        return parse(VoteReceipt, function, {**answer, "tally": tally, "key": key})

@@ -1,4 +1,4 @@
-"""Pytest plugin: fixtures that give a test a real room. It is loaded in every run, so it imports nothing heavy by itself."""
+"""Pytest plugin: fixtures that give a test a real room. Loaded in every run, so it imports nothing heavy itself."""
 
 from __future__ import annotations
 
