@@ -54,6 +54,7 @@ create function public.same(a int) returns text language sql as $$ select 'int' 
 create function public.same(a text) returns text language sql as $$ select 'text' $$;
 create function public.most(variadic n int[]) returns int language sql immutable as 'select max(x) from unnest(n) x';
 create function public.shout(text) returns text language sql as 'select upper($1)';
+create function public.keep(jsonb) returns jsonb language sql immutable as 'select $1';
 create function public.size_of(bytea) returns int language sql as 'select length($1)';
 create function public.numbers(n int) returns setof int language sql as 'select generate_series(1, n)';
 create function public.out_pair(out a int, out b text) language sql as $$ select 1, 'b' $$;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -43,6 +45,35 @@ async def test_missing_columns(rest: Any) -> None:
     assert body == [{"name": "nameless"}]
     await rest.send("DELETE", "/items?id=gte.50")
     await rest.send("DELETE", "/items?name=eq.nameless")
+
+
+async def test_any_text_survives_the_way_in_and_back(rest: Any) -> None:
+    source = random.Random(7)
+    alphabet = "ab'\"\\;$,.(){}%*:- \n\t|é🎧"
+    for number in range(25):
+        text = "".join(source.choice(alphabet) for _ in range(source.randint(1, 12)))
+        key = {"a": 1000 + number, "b": text}
+        assert (await rest.send("POST", "/pairs", key))[0] == 201
+        for condition in (f"b=eq.{quote(text)}", f"b=in.({quote(quoted(text))})", f"and=(b.eq.{quote(quoted(text))})"):
+            _, body, _ = await rest.send("GET", f"/pairs?a=eq.{key['a']}&select=b&{condition}")
+            assert body == [{"b": text}], (text, condition)
+        assert (await rest.send("DELETE", f"/pairs?b=eq.{quote(text)}", Prefer="count=exact"))[2][
+            "content-range"
+        ] == "*/1"
+
+
+def quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+async def test_whole_bodies(rest: Any) -> None:
+    for body in ({"a": [1]}, [{"a": 1}]):
+        assert (await rest.send("POST", "/rpc/keep", body))[1] == body
+    form = "application/x-www-form-urlencoded"
+    status, answer, _ = await rest.send("POST", "/rpc/keep", raw=b"a=1", Content_Type=form)
+    assert (status, answer["code"]) == (404, "PGRST202")
+    assert "unnamed" not in answer["details"]
 
 
 async def test_form_bodies(rest: Any) -> None:

@@ -47,7 +47,7 @@ def from_postgres(error: asyncpg.PostgresError, *, anonymous: bool) -> ApiError:
     status = status_of(state, message, anonymous=anonymous)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     # PTnnn sets the reason phrase too: it is the message, as far as a status line can hold it.
-    reason = message.split("\n")[0] if state.startswith("PT") else None
+    reason = "".join(filter(str.isprintable, message)) if state.startswith("PT") else None
     return ApiError(status, state, message, details, hint, headers, reason)
 
 

@@ -157,7 +157,7 @@ class Planner:
     def _options(self, schema: str, name: str, *, is_function: bool) -> web.Response:
         if not is_function:
             return responses.options_response(responses.allowed_methods(self._cache.table(schema, name)))
-        function = self._cache.function(schema, name, (), posted=False, raw_type=None)
+        function = self._cache.function(schema, name, (), whole=False, raw_type=None)
         return responses.options_response("OPTIONS,POST" if function.volatile else "OPTIONS,GET,HEAD,POST")
 
     def _table(
@@ -203,7 +203,9 @@ class Planner:
         posted = payload is not None
         keys = payload.keys if payload is not None else {key for key, _ in query.arguments}
         raw_type = payload.raw_type if payload is not None else None
-        function = self._cache.function(schema, name, keys, posted=posted, raw_type=raw_type)
+        # A form is arguments like a query string; any other body may be one argument as a whole.
+        whole = payload is not None and payload.arguments is None
+        function = self._cache.function(schema, name, keys, whole=whole, raw_type=raw_type)
 
         def draft(ask: Ask) -> _Draft:
             if ask.prefer.strict and ask.prefer.max_affected is not None and not function.returns_set:

@@ -177,16 +177,14 @@ class SchemaCache:
             raise errors.no_table(schema, name, hint)
         return found
 
-    def function(
-        self, schema: str, name: str, keys: Collection[str], *, posted: bool, raw_type: str | None
-    ) -> Function:
+    def function(self, schema: str, name: str, keys: Collection[str], *, whole: bool, raw_type: str | None) -> Function:
         """Finds the function that fits some arguments.
 
         Args:
             schema: Its schema.
             name: Its name.
             keys: Names of the arguments.
-            posted: Whether the arguments came in a body.
+            whole: Whether they came in a body that may be one argument as a whole.
             raw_type: The type of a body that is one argument as a whole.
 
         Raises:
@@ -194,25 +192,25 @@ class SchemaCache:
         """
         overloaded = self.functions.get((schema, name), ())
         fitting = [function for function in overloaded if function.accepts(keys, raw_type)]
-        if not fitting and posted:
+        if not fitting and whole:
             fitting = [function for function in overloaded if function.takes_body(raw_type)]
         if not fitting:
-            raise self._no_function(schema, name, sorted(keys), posted=posted, raw_type=raw_type)
+            raise self._no_function(schema, name, sorted(keys), whole=whole, raw_type=raw_type)
         if len(fitting) > 1:
             raise errors.ambiguous_function(", ".join(function.signature for function in fitting))
         return fitting[0]
 
     def _no_function(
-        self, schema: str, name: str, keys: list[str], *, posted: bool, raw_type: str | None
+        self, schema: str, name: str, keys: list[str], *, whole: bool, raw_type: str | None
     ) -> errors.ApiError:
         qualified = f"{schema}.{name}"
         plural = "parameters" if len(keys) > 1 else "parameter"
         searched = f" with {plural} {', '.join(keys)}" if keys else " without parameters"
         called = f"({', '.join(keys)})" if keys else " without parameters"
         hint = self._function_hint(schema, name, keys)
-        if posted and raw_type in _RAW_TYPES:
+        if whole and raw_type in _RAW_TYPES:
             searched, called, hint = f" with a single unnamed {raw_type} parameter", "", None
-        elif posted:
+        elif whole:
             searched += " or with a single unnamed json/jsonb parameter"
         return errors.ApiError(
             404,
