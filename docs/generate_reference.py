@@ -87,7 +87,7 @@ def api_page() -> str:
         "",
         NOTE,
         "Everything here is imported from `whatssound`. Arguments, units and what each call raises are in the",
-        "docstrings: `help(whatssound.Session)`. [Errors](errors.md) and [settings](config.md) have pages of their own.",
+        "docstrings: `help(whatssound.Session)`. [Errors](errors.md) and [settings](config.md) are pages of their own.",
         "",
     ]
     doors: tuple[type, ...] = (whatssound.WhatsSound, whatssound.Session)
