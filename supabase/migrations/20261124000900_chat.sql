@@ -4,6 +4,17 @@
 -- session allows, stores the good ones in one go and answers for each, in the order it was asked. A bad row never costs
 -- the others. Looking for a duplicate comes first: a message that is stored stays stored, whatever is forbidden by now.
 
+create type whatssound.parsed_message as (
+  place integer,
+  raw_id jsonb,
+  id uuid,
+  user_id uuid,
+  content text,
+  created_at timestamptz,
+  fault text
+);
+comment on type whatssound.parsed_message is 'A row of a batch and what is wrong with its format.';
+
 create type whatssound.judged_message as (
   place integer,
   raw_id jsonb,
@@ -57,26 +68,32 @@ comment on function whatssound.text_uuid(text) is 'The UUID written in the text,
 revoke all on function whatssound.text_uuid(text) from public, anon, authenticated, service_role;
 
 create function whatssound.parse_messages(p_messages json, p_caller uuid)
-returns table (place integer, raw_id jsonb, id uuid, user_id uuid, content text, created_at timestamptz, fault text)
+returns setof whatssound.parsed_message
 language sql immutable
 set search_path = ''
 as $$
-  select
-    t.place::integer, to_jsonb(t.raw_id), t.id, t.author, t.content, whatssound.uuid7_time(t.id),
-    case
-      when whatssound.uuid7_time(t.id) is null then 'bad_id'
-      when t.author is null or (p_caller is not null and t.author <> p_caller) then 'not_allowed'
-      when t.content_type is null or t.content_type = 'null' or t.content ~ '^\s*$' then 'empty'
-      when t.content is null or not whatssound.is_clean_text(t.content) then 'invalid_text'
-    end
-  from (
-    select e.place, whatssound.json_text(e.value -> 'id') as raw_id,
-           whatssound.text_uuid(whatssound.json_text(e.value -> 'id')) as id,
+  -- Materialized, so that each value is worked out once a row and not once a mention.
+  with elements as materialized (
+    select r.place, whatssound.readable_row(r.value) as value
+    from json_array_elements(p_messages) with ordinality r (value, place)
+  ), fields as materialized (
+    select e.place, whatssound.json_text(e.value -> 'id') as raw_id, json_typeof(e.value -> 'content') as content_type,
+           whatssound.json_text(e.value -> 'content') as content,
            case when e.value -> 'user_id' is null or json_typeof(e.value -> 'user_id') = 'null' then p_caller
-                else whatssound.text_uuid(whatssound.json_text(e.value -> 'user_id')) end as author,
-           json_typeof(e.value -> 'content') as content_type, whatssound.json_text(e.value -> 'content') as content
-    from (select whatssound.readable_row(r.value) as value, r.place
-          from json_array_elements(p_messages) with ordinality r (value, place)) e) t
+                else whatssound.text_uuid(whatssound.json_text(e.value -> 'user_id')) end as author
+    from elements e
+  ), dated as materialized (
+    select f.*, i.id, whatssound.uuid7_time(i.id) as created_at
+    from fields f, lateral (select whatssound.text_uuid(f.raw_id) as id offset 0) i
+  )
+  select d.place::integer, to_jsonb(d.raw_id), d.id, d.author, d.content, d.created_at,
+    case
+      when d.created_at is null then 'bad_id'
+      when d.author is null or (p_caller is not null and d.author <> p_caller) then 'not_allowed'
+      when d.content_type is null or d.content_type = 'null' or d.content ~ '^\s*$' then 'empty'
+      when d.content is null or not whatssound.is_clean_text(d.content) then 'invalid_text'
+    end
+  from dated d
 $$;
 comment on function whatssound.parse_messages(json, uuid) is
   'The rows of a batch and what is wrong with their format. p_caller null: the service role, which names an author a row.';
@@ -125,15 +142,23 @@ revoke all on function whatssound.message_fault(text, public.sessions, public.se
   from public, anon, authenticated, service_role;
 
 create function whatssound.judge_messages(
-  p_session public.sessions, p_messages json, p_caller uuid, p_tokens integer, p_last_seq bigint, p_now timestamptz)
+  p_session public.sessions, p_rows whatssound.parsed_message[], p_caller uuid, p_tokens integer, p_last_seq bigint,
+  p_now timestamptz)
 returns setof whatssound.judged_message
-language sql volatile
+language plpgsql volatile
 set search_path = ''
 as $$
+declare
+  -- Known before the statement starts, these keep it from opening the partitions of other months.
+  v_oldest timestamptz := (select min(r.created_at) from unnest(p_rows) r);
+  v_newest timestamptz := (select max(r.created_at) from unnest(p_rows) r);
+begin
+  -- In plpgsql the plan of this statement is kept; a sql function would plan it, over all partitions, at every call.
+  return query
   with parsed as (
     select p.*, row_number() over (partition by p.user_id, p.id order by p.place) as occurrence,
            first_value(p.content) over (partition by p.user_id, p.id order by p.place) as first_content
-    from whatssound.parse_messages(p_messages, p_caller) p
+    from unnest(p_rows) p
   ), compared as (
     select p.*, k.seq as known_seq,
       case
@@ -147,6 +172,7 @@ as $$
     left join lateral (
       select m.id, m.session_id, m.content, m.deleted_at, m.seq from public.messages m
       where m.user_id = p.user_id and m.id = p.id and m.created_at = p.created_at
+        and m.created_at >= v_oldest and m.created_at <= v_newest
       -- The limit keeps this a look by key into the one month of the id; without it the planner may join whole months.
       limit 1) k on true
   ), faulted as (
@@ -198,11 +224,12 @@ as $$
       d.known_seq,
       case when d.known is null then p_last_seq + count(*) filter (where d.known is null and d.refusal is null) over (order by d.place) end)
     end
-  from decided d
+  from decided d;
+end
 $$;
-comment on function whatssound.judge_messages(public.sessions, json, uuid, integer, bigint, timestamptz) is
+comment on function whatssound.judge_messages(public.sessions, whatssound.parsed_message[], uuid, integer, bigint, timestamptz) is
   'Decides the outcome of every row of a batch; writes nothing. Call with the clock''s row locked.';
-revoke all on function whatssound.judge_messages(public.sessions, json, uuid, integer, bigint, timestamptz)
+revoke all on function whatssound.judge_messages(public.sessions, whatssound.parsed_message[], uuid, integer, bigint, timestamptz)
   from public, anon, authenticated, service_role;
 
 create function whatssound.store_messages(p_session_id uuid, p_rows whatssound.judged_message[], p_now timestamptz)
@@ -271,19 +298,18 @@ $$;
 comment on function whatssound.require_batch(json) is 'Refuses what is not an array and arrays of more than 500.';
 revoke all on function whatssound.require_batch(json) from public, anon, authenticated, service_role;
 
-create function whatssound.ensure_authors(p_session public.sessions, p_messages json)
+create function whatssound.ensure_authors(p_session public.sessions, p_rows whatssound.parsed_message[])
 returns void
 language sql volatile
 set search_path = ''
 as $$
   select whatssound.ensure_member(p_session, a.user_id)
-  from (select distinct p.user_id from whatssound.parse_messages(p_messages, null) p
-        where p.fault is null and p.user_id is not null order by p.user_id) a
+  from (select distinct p.user_id from unnest(p_rows) p where p.fault is null order by p.user_id) a
 $$;
-comment on function whatssound.ensure_authors(public.sessions, json) is 'Makes the authors of a relay''s batch members of a public session.';
-revoke all on function whatssound.ensure_authors(public.sessions, json) from public, anon, authenticated, service_role;
+comment on function whatssound.ensure_authors(public.sessions, whatssound.parsed_message[]) is 'Makes the authors of a relay''s batch members of a public session.';
+revoke all on function whatssound.ensure_authors(public.sessions, whatssound.parsed_message[]) from public, anon, authenticated, service_role;
 
-create function whatssound.enter_chat(p_session_id uuid, p_messages json, p_caller uuid)
+create function whatssound.enter_chat(p_session_id uuid, p_rows whatssound.parsed_message[], p_caller uuid)
 returns public.sessions
 language plpgsql volatile
 set search_path = ''
@@ -295,7 +321,7 @@ begin
   perform whatssound.lock_clock(p_session_id);
   select s.* into strict v_session from public.sessions s where s.id = p_session_id;
   if p_caller is null then
-    perform whatssound.ensure_authors(v_session, p_messages);
+    perform whatssound.ensure_authors(v_session, p_rows);
     return v_session;
   end if;
   v_member := whatssound.ensure_member(v_session, p_caller);
@@ -306,8 +332,8 @@ begin
   return v_session;
 end
 $$;
-comment on function whatssound.enter_chat(uuid, json, uuid) is 'Locks the clock and lets the authors in; refuses strangers to a private session.';
-revoke all on function whatssound.enter_chat(uuid, json, uuid) from public, anon, authenticated, service_role;
+comment on function whatssound.enter_chat(uuid, whatssound.parsed_message[], uuid) is 'Locks the clock and lets the authors in; refuses strangers to a private session.';
+revoke all on function whatssound.enter_chat(uuid, whatssound.parsed_message[], uuid) from public, anon, authenticated, service_role;
 
 create function public.insert_messages(p_session_id uuid, p_messages json)
 returns jsonb
@@ -319,6 +345,7 @@ as $$
 declare
   v_caller uuid := case when not whatssound.is_service() then auth.uid() end;
   v_session public.sessions;
+  v_parsed whatssound.parsed_message[];
   v_rows whatssound.judged_message[];
   v_tokens integer := 500;
   v_now timestamptz;
@@ -328,13 +355,15 @@ begin
     perform whatssound.refuse('not_signed_in');
   end if;
   perform whatssound.require_batch(p_messages);
-  v_session := whatssound.enter_chat(p_session_id, p_messages, v_caller);
+  -- Before the lock: a large batch is read without holding up the room.
+  v_parsed := array(select p from whatssound.parse_messages(p_messages, v_caller) p);
+  v_session := whatssound.enter_chat(p_session_id, v_parsed, v_caller);
   v_now := clock_timestamp();
   if v_caller is not null then
     v_tokens := floor(whatssound.tokens_available(v_caller, 'chat'));
   end if;
   v_rows := array(
-    select j from whatssound.judge_messages(v_session, p_messages, v_caller, v_tokens,
+    select j from whatssound.judge_messages(v_session, v_parsed, v_caller, v_tokens,
       (select c.last_seq from public.session_clock c where c.session_id = p_session_id), v_now) j);
   v_stored := whatssound.store_messages(p_session_id, v_rows, v_now);
   if v_caller is not null and v_stored > 0 then
