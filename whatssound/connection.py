@@ -85,6 +85,11 @@ class Connection:
         if self.is_joined and self.status in (Status.CONNECTING, Status.RECONNECTING):
             self._become(StatusChanged(status=Status.LIVE))
 
+    def failed(self, reason: str, detail: str) -> None:
+        """Notes that the session may not go on; whoever runs this connection cancels it."""
+        if self.status not in (Status.CLOSED, Status.FAILED):
+            self._become(StatusChanged(status=Status.FAILED, reason=reason, detail=detail))
+
     def closed(self) -> None:
         """Notes that the session is closed."""
         if self.status is not Status.CLOSED:

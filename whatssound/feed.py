@@ -20,7 +20,7 @@ from .core.claims import Claims, Verdict
 from .core.reducer import RoomState
 from .core.roster import Roster, RosterChange
 from .core.sequence import Sequencer
-from .errors import ProtocolError, WhatsSoundError
+from .errors import ProtocolError, SessionNotFoundError, WhatsSoundError
 from .events import (
     ChatConfirmed,
     ChatMessage,
@@ -67,6 +67,7 @@ class Feed:
         publish: called with each event, after it has been applied to the state.
         report: called with what went wrong in reading, which never stops the feed.
         synced: called when the state equals the database's again.
+        lost: called when the session may not be read any more (banned, or made private); `run` then ends.
         chance: draws a uniform random number in [0, 1).
     """
 
@@ -83,6 +84,7 @@ class Feed:
         publish: Callable[[Event], None],
         report: Callable[[Exception], None],
         synced: Callable[[], None],
+        lost: Callable[[WhatsSoundError], None],
         chance: Callable[[], float],
     ) -> None:
         self._session_id = session_id
@@ -95,6 +97,7 @@ class Feed:
         self._publish_event = publish
         self._report = report
         self._synced = synced
+        self._lost = lost
         self._chance = chance
         self._sequencer = Sequencer()
         self._claims = Claims()
@@ -126,7 +129,7 @@ class Feed:
         """Chat and typing. Anything else (also a ``frame`` from a client) is not for this topic and is ignored."""
         if event == wire.CHAT:
             message = wire.chat_claim(payload, self._session_id)
-            if message is not None and message.user_id != self._me:
+            if message is not None:
                 self._when_ready(lambda: self._claim(message))
         elif event == wire.TYPING:
             self._typing(payload)
@@ -189,7 +192,7 @@ class Feed:
     # -------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Resyncs when wanted, reconciles now and then, and expires what is stale; until cancelled."""
+        """Resyncs when wanted, reconciles now and then, and expires what is stale; until cancelled or `lost`."""
         next_look = self._clock.monotonic() + self._interval()
         while True:
             await self._pause(next_look)
@@ -204,6 +207,10 @@ class Feed:
             try:
                 await self._look(wanted)
                 next_look = self._clock.monotonic() + self._interval()
+            except SessionNotFoundError as error:
+                # Forbidden answers like unknown; neither comes right by asking again every few seconds.
+                self._lost(error)
+                return
             except WhatsSoundError as error:
                 self._report(error)
                 self._resync_wanted = self._resync_wanted or wanted

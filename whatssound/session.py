@@ -294,6 +294,7 @@ class Session:
             publish=self._streams.publish,
             report=self._report,
             synced=self._synced,
+            lost=self._lost,
             chance=self._chance,
         )
         outbox = Outbox(
@@ -337,7 +338,7 @@ class Session:
 
     def _start(self, parts: _Features) -> None:
         room = parts.room
-        self._spawn(self._connect(room.connection), "connection")
+        self._connecting = self._spawn(self._connect(room.connection), "connection")
         self._spawn(room.feed.run(), "feed")
         self._spawn(parts.presence.run(), "presence")
         self._spawn(self._heartbeats(room), "occupancy")
@@ -347,11 +348,13 @@ class Session:
         if self._tokens.user_id is not None and self.config.track_presence:
             parts.presence.show()
 
-    def _spawn(self, work: Awaitable[None], name: str) -> None:
+    def _spawn(self, work: Awaitable[None], name: str) -> asyncio.Task[None]:
         async def until_cancelled() -> None:
             await work
 
-        self._tasks.append(self._group_of().create_task(until_cancelled(), name=f"whatssound-{name}"))
+        task = self._group_of().create_task(until_cancelled(), name=f"whatssound-{name}")
+        self._tasks.append(task)
+        return task
 
     async def _until_live(self) -> None:
         deadline = self.config.connection.open_timeout + self.config.connection.join_timeout
@@ -428,6 +431,11 @@ class Session:
 
     def _synced(self) -> None:
         self._parts().room.connection.live()
+
+    def _lost(self, error: WhatsSoundError) -> None:
+        self._parts().room.connection.failed("session_lost", str(error))
+        self._connecting.cancel()
+        self._fail(error)
 
     def _status_changed(self, event: StatusChanged) -> None:
         self._last_status = event
