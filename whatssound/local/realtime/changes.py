@@ -165,8 +165,8 @@ class Changes:
         channel.system(_SUBSCRIBED, status="ok", extension="postgres_changes")
 
     async def _look_up(self, channel: Channel) -> list[tuple[Subscription, list[int]]]:
-        claims = json.dumps(channel.claims, sort_keys=True)
-        role = str(channel.claims.get("role"))
+        claims = json.dumps(channel.credentials.claims, sort_keys=True)
+        role = str(channel.credentials.claims.get("role"))
         wanted = [(members, parse_binding(members)) for members in channel.config.bindings]
         found = []
         async with self._parts().database.connection() as connection:

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid1
 
 import asyncpg
 
-from . import codec, json_text, terms
-from .access import Caller, Policies, TokenRefusedError, check_token
-from .codec import Blob, Broadcast, Push, UnencodableError, UserBroadcast, UserPayload
-from .counters import PresenceWindow
+from . import codec, json_text
+from .access import Caller
+from .codec import Broadcast, Push, UnencodableError, UserBroadcast, UserPayload
+from .credentials import Credentials
 from .database import DatabaseUnavailableError
 from .hub import Topic
+from .tracking import ChannelCrashError, Tracking, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .access import Policies
     from .join_config import JoinConfig
     from .server import Server
     from .socket import Socket
 
 _log = logging.getLogger(__name__)
-_CONFIRM_EVERY: Final = 300.0
 _MOST_WAITING: Final = 10_000
-_NO_DATABASE: Final = "Realtime was unable to connect to the project database"
-
-
-class ChannelCrashError(Exception):
-    """What a client sent makes the real server's channel crash."""
 
 
 class Channel:
@@ -76,18 +70,12 @@ class Channel:
         # A join without join_ref is known by its ref, but closed with null.
         self._ref = push.join_ref if push.join_ref is not None else push.ref
         self.config = config
-        self._token = token
-        self.claims = claims
         self.policies = policies
-        self.presence = config.presence or self._hub.limits.presence_enabled
-        self._key = config.presence_key or str(uuid1())
-        self._tracked: bytes | None = None
-        limits = self._hub.limits
-        self._window = PresenceWindow(limits.presence_calls, limits.presence_window)
+        self.credentials = Credentials(self, server, token, claims)
+        self.tracking = Tracking(self, server.hub)
         self.replayed: frozenset[str] = frozenset()
         self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
         self._serving = False
         self._doom: str | None = None
         self.closed = False
@@ -112,7 +100,7 @@ class Channel:
     @property
     def caller(self) -> Caller:
         """On whose behalf the database is asked."""
-        return Caller(self.claims, self.socket.headers)
+        return Caller(self.credentials.claims, self.socket.headers)
 
     # ------------------------------------------------------------------------------------------------- begin and end
 
@@ -122,23 +110,22 @@ class Channel:
         Args:
             replay: Rows of messages to be replayed.
         """
-        self._watch_expiry()
+        self.credentials.watch()
         for row in replay:
             self._replay(row)
         if self.config.bindings:
             self.enqueue(partial(self._server.changes.subscribe, self))
         if self.config.replication_ready:
             self.enqueue(self._announce_replication)
-        if self.presence:
-            self._when_idle(self._sync_presence)
+        if self.tracking.enabled:
+            self._when_idle(self.tracking.tell_state)
 
     def end(self) -> None:
         """Stops to live, without a word to the client."""
         if self.closed:
             return
         self.closed = True
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self.credentials.unwatch()
         self._jobs.clear()
         worker, self._worker = self._worker, None
         if worker is not None and worker is not asyncio.current_task():
@@ -231,7 +218,14 @@ class Channel:
             return
         self.tell("system", codec.system_payload(message, status, extension, self.name))
 
-    def _answer(self, push: Push, status: str, response: bytes = b"{}") -> None:
+    def answer(self, push: Push, status: str, response: bytes = b"{}") -> None:
+        """Answers a push.
+
+        Args:
+            push: The push.
+            status: `ok` or `error`.
+            response: The response as JSON text.
+        """
         self.socket.write_text(
             codec.reply(
                 self.version,
@@ -316,7 +310,7 @@ class Channel:
     async def _serve_with_database(self, push: Push) -> None:
         if self._asks_database(push):
             if push.event == "access_token":
-                await self._refresh(push)
+                await self.credentials.renew(push)
                 return
             await self._ask_write_policies(with_presence_read=push.event == "presence")
         if not self.closed:
@@ -336,14 +330,14 @@ class Channel:
 
     def _handle(self, push: Push) -> None:
         if push.event == "phx_leave":
-            self._answer(push, "ok")
+            self.answer(push, "ok")
             self.close()
         elif push.event == "broadcast" and self.config.private is not None:
             self._broadcast(push)
         elif push.event == "presence" and self.config.private is not None:
-            self._presence(push)
-        elif push.event == "access_token" and isinstance(push.payload, dict) and "access_token" in push.payload:
-            self._refresh_public(push)
+            self.tracking.receive(push)
+        elif push.event == "access_token":
+            self.credentials.renew_public(push)
         else:
             self._hub.events.add()
 
@@ -354,9 +348,9 @@ class Channel:
             return
         self._hub.events.add()
         self._hub.usage.messages += 1
-        if _too_large(push, self._hub.limits.payload_bytes):
+        if too_large(push, self._hub.limits.payload_bytes):
             if self.config.ack:
-                self._answer(push, "error", b'"payload_size_exceeded"')
+                self.answer(push, "error", b'"payload_size_exceeded"')
             return
         message: Broadcast | UserBroadcast
         if isinstance(push.payload, UserPayload):
@@ -366,7 +360,7 @@ class Channel:
             message = Broadcast(self.wire_topic, "broadcast", push.payload, _message_id(push.payload))
         self._hub.send(self.topic, message, but=None if self.config.self_broadcast else self)
         if self.config.ack:
-            self._answer(push, "ok")
+            self.answer(push, "ok")
 
     async def _ask_write_policies(self, *, with_presence_read: bool) -> None:
         policies = self.policies
@@ -381,138 +375,6 @@ class Channel:
             )
         except (DatabaseUnavailableError, asyncpg.PostgresError) as error:
             _log.warning("policies of %s could not be asked: %s", self.name, error)
-
-    # ------------------------------------------------------------------------------------------------------ presence
-
-    def _sync_presence(self) -> None:
-        if self.closed or not self.sees_presence:
-            return
-        if self._presence_quota_used():
-            self.shutdown("Too many presence messages per second")
-            return
-        self._hub.usage.messages += 1
-        self.tell("presence_state", self._hub.presence_state(self.topic))
-
-    def _presence_quota_used(self) -> bool:
-        counter = self._hub.presence_events
-        if counter.average > self._hub.limits.max_presence_events_per_second:
-            return True
-        counter.add()
-        return False
-
-    def _presence(self, push: Push) -> None:
-        payload = push.payload
-        if not isinstance(payload, dict) or "event" not in payload:
-            self._answer(push, "ok")
-            return
-        if not isinstance(payload["event"], str):
-            raise ChannelCrashError
-        if not self._window.take():
-            self.shutdown("Client presence rate limit exceeded")
-            return
-        match payload["event"].lower():
-            case "track":
-                self._track(push, payload.get("payload", {}))
-            case "untrack":
-                self._tracked = None
-                self._answer(push, "ok")
-                self._hub.untrack(self)
-            case _:
-                self._answer(push, "error")
-
-    def _track(self, push: Push, meta: Any) -> None:
-        if self.policies is not None and self.policies.presence_write is not True:
-            self._answer(push, "error")
-            return
-        if not isinstance(meta, dict):
-            self._answer(push, "error", b'{"reason":"Presence track payload must be a map"}')
-            return
-        text = json_text.render(meta)
-        if text == self._tracked:
-            self._answer(push, "ok")
-            return
-        if _too_large(push, self._hub.limits.payload_bytes, meta):
-            self.shutdown("Track message size exceeded")
-            return
-        if self._presence_quota_used():
-            self.shutdown("Too many presence messages per second")
-            return
-        self._tracked = text
-        self.presence = True
-        self._hub.usage.messages += 1
-        self._answer(push, "ok")
-        self._hub.track(self, self._key, meta)
-
-    # -------------------------------------------------------------------------------------------------------- tokens
-
-    def _refresh_public(self, push: Push) -> None:
-        token = push.payload["access_token"]
-        if not self._is_news(token):
-            return
-        claims = self._accept(token)
-        if claims is not None:
-            self._adopt(token, claims)
-
-    async def _refresh(self, push: Push) -> None:
-        payload = push.payload
-        if not isinstance(payload, dict) or "access_token" not in payload:
-            self._hub.events.add()
-            return
-        token = payload["access_token"]
-        if not self._is_news(token):
-            return
-        claims = self._accept(token)
-        if claims is None:
-            return
-        before = self.policies or Policies()
-        caller = Caller(claims, self.socket.headers)
-        try:
-            now = await self._server.database.read_policies(caller, self.name, presence=self.presence)
-        except DatabaseUnavailableError:
-            self.shutdown(_NO_DATABASE)
-            return
-        except asyncpg.PostgresError as error:
-            _log.warning("policies of %s failed: %s", self.name, error)
-            now = Policies(broadcast_read=False, presence_read=False)
-        if not (now.broadcast_read or now.presence_read):
-            self.shutdown(f"You do not have permissions to read from this Channel topic: {self.name}")
-        elif before.lost_read(now):
-            self.shutdown(f"You no longer have permission to read from this Channel topic: {self.name}")
-        else:
-            self.policies = now
-            self._adopt(token, claims)
-
-    def _is_news(self, token: Any) -> bool:
-        # Nulls, other types and publishable keys are no tokens of a user; the real server overlooks them.
-        return isinstance(token, str) and not token.startswith("sb_") and token != self._token
-
-    def _accept(self, token: str) -> dict[str, Any] | None:
-        try:
-            return check_token(self._server.keyring, token)
-        except TokenRefusedError as refused:
-            self.shutdown(refused.system)
-            return None
-
-    def _adopt(self, token: str, claims: dict[str, Any]) -> None:
-        self._token, self.claims = token, claims
-        self._watch_expiry()
-        if self.config.bindings:
-            self._server.changes.resubscribe_later(self)
-
-    def _watch_expiry(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        # The server's clock ticks in whole seconds, so a token ends with its second.
-        left = float(self.claims["exp"]) - int(time.time())
-        self._expiry = asyncio.get_running_loop().call_later(max(0.0, min(_CONFIRM_EVERY, left)), self._confirm_token)
-
-    def _confirm_token(self) -> None:
-        try:
-            check_token(self._server.keyring, self._token)
-        except TokenRefusedError as refused:
-            self.shutdown(refused.system)
-            return
-        self._watch_expiry()
 
     # --------------------------------------------------------------------------------------------------- replication
 
@@ -533,17 +395,3 @@ def _message_id(payload: Any) -> str | None:
     meta = payload.get("meta")
     found = meta.get("id") if isinstance(meta, dict) else None
     return found if isinstance(found, str) else None
-
-
-def _too_large(push: Push, limit: int, value: Any = None) -> bool:
-    # A value's external form is at most five times its JSON: most frames need no closer look.
-    if push.size * 5 < limit:
-        return False
-    payload = push.payload if value is None else value
-    match payload:
-        case UserPayload(event=event, data=data, meta=meta):
-            return terms.external_size((event, "json", data, meta)) > limit
-        case Blob(data=data):
-            return terms.external_size(("binary", data)) > limit
-        case _:
-            return terms.external_size(payload) > limit

@@ -23,6 +23,7 @@ _REPLAY_DEFAULT: Final = 25
 _REPLAY_MOST: Final = 25
 _LAST_MS: Final = 253_402_300_799_999
 _NO_DATABASE: Final = "UnableToConnectToProject: Realtime was unable to connect to the project database"
+_NO_PARTITION: Final = "MissingPartition: Realtime was unable to find the expected messages partition"
 
 
 class JoinRefusedError(Exception):
@@ -116,6 +117,8 @@ async def _policies(
         policies = await server.database.read_policies(Caller(claims, socket.headers), name, presence=presence)
     except DatabaseUnavailableError as error:
         raise JoinRefusedError(_NO_DATABASE) from error
+    except asyncpg.CheckViolationError as error:
+        raise JoinRefusedError(_NO_PARTITION) from error
     except asyncpg.PostgresError as error:
         _log.warning("policies of %s failed: %s", name, error)
         policies = Policies(broadcast_read=False, presence_read=False)
