@@ -46,7 +46,12 @@ select coalesce(json_agg(json_build_object(
           where s.refclassid = 'pg_class'::regclass and s.refobjid = a.attrelid
             and s.refobjsubid = a.attnum and s.deptype = 'i' limit 1)
         when a.attgenerated <> '' then null
-        else pg_get_expr(d.adbin, d.adrelid) end
+        else pg_get_expr(d.adbin, d.adrelid) end,
+      t.typtype = 'd' and exists (
+        select from pg_cast f
+        where f.castcontext = 'i' and f.castmethod = 'f' and (
+          (f.castsource = t.oid and f.casttarget in ('json'::regtype, 'text'::regtype))
+          or (f.casttarget = t.oid and f.castsource in ('json'::regtype, 'text'::regtype))))
     ) order by a.attnum)
     from pg_attribute a
     join pg_type t on t.oid = a.atttypid

@@ -140,7 +140,8 @@ class Columns:
 
     def _search(self, column: str, field: Field, operation: TextSearch) -> str:
         language = f"{quote_literal(operation.language)}, " if operation.language else ""
-        if self._base_type(field.name) != "tsvector":
+        # What is not known to be a column may be computed, and may be a tsvector as it is.
+        if self._base_type(field.name) not in {None, "tsvector"}:
             column = f"to_tsvector({language}{column})"
         return f"{column} @@ {operation.function}({language}{quote_literal(operation.value)})"
 

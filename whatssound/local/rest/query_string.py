@@ -85,13 +85,14 @@ def parse_query(text: str, *, takes_arguments: bool) -> Query:
     given = [(key, value) for key, value in pairs if value is not None]
     first = dict(reversed(pairs))
     query = Query(canonical=_canonical(pairs))
+    # First, since it tells that embedding is refused before others complain that nothing is embedded.
+    select = first.get("select")
+    select = "*" if select is None else select
+    query.select = _parse(select, list_parser.select_list, f"failed to parse select parameter ({select})")
     _read_order(query, given)
     _read_logic(query, given)
     if (columns := first.get("columns")) is not None:
         query.columns = _parse(columns, list_parser.name_list, f"failed to parse columns parameter ({columns})")
-    select = first.get("select")
-    select = "*" if select is None else select
-    query.select = _parse(select, list_parser.select_list, f"failed to parse select parameter ({select})")
     _read_filters(query, given, takes_arguments)
     if (target := first.get("on_conflict")) is not None:
         what = f"failed to parse on_conflict parameter ({target})"

@@ -221,7 +221,8 @@ class Planner:
         return draft
 
     def _returned_table(self, function: Function) -> Table | None:
-        return self._cache.tables.get((function.schema, function.return_name)) if function.returns_composite else None
+        known = function.returns_composite and (function.schema, function.return_name) in self._cache.tables
+        return self._cache.table(function.schema, function.return_name) if known else None
 
     def _complete(self, work: _Work, incoming: Incoming, ask: Ask, schema: str) -> Transaction:
         prefer = ask.prefer

@@ -25,12 +25,14 @@ class Column:
         type_name: Its type as SQL, with modifiers.
         base_type: The type under its domain, without modifiers of built-in types.
         default: Its default as SQL.
+        represented: Whether casts of its domain give it another form in JSON or in a query string.
     """
 
     name: str
     type_name: str
     base_type: str
     default: str | None
+    represented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class SchemaCache:
         """Finds a table or view.
 
         Raises:
-            ApiError: PGRST205.
+            ApiError: PGRST205, or PGRST127 if it has columns that PostgREST would show in another form.
         """
         found = self.tables.get((schema, name))
         if found is None:
@@ -175,6 +177,9 @@ class SchemaCache:
             match = best_match(names, name, _TABLE_SIMILARITY)
             hint = None if match is None else f"Perhaps you meant the table '{schema}.{match}'"
             raise errors.no_table(schema, name, hint)
+        represented = [column.name for column in found.columns.values() if column.represented]
+        if represented:
+            raise errors.not_supported(f"Data representations (of column '{represented[0]}')")
         return found
 
     def function(self, schema: str, name: str, keys: Collection[str], *, whole: bool, raw_type: str | None) -> Function:
