@@ -66,6 +66,10 @@ create function whatssound.message_page(p_session public.sessions, p_before_seq 
 returns table (seq bigint, message jsonb)
 language sql stable
 set search_path = ''
+-- Along (session_id, seq) backwards, stopping after the page. The planner does not know the limit when it plans for any
+-- caller, and would sort the whole session.
+set enable_sort = off
+set enable_bitmapscan = off
 as $$
   -- A session's messages are dated within its life, give or take the accepted window: only those months are looked at.
   select m.seq, jsonb_build_object(
