@@ -166,6 +166,19 @@ async def test_history_touches_its_months_by_index(full: str) -> None:
     assert all("session_id_seq" in index for table, _, index in read if table.startswith("messages_"))
 
 
+async def test_a_page_reads_no_more_than_a_page(full: str) -> None:
+    """After plans are cached for any caller, a page still stops at its limit instead of sorting the session."""
+    calls = ", ".join(f"public.message_history('{SESSION}', {300 - turn}, 20)" for turn in range(12))
+    pages = [one for one in await plans(full, calls) if "from public.messages m" in one["Query Text"]]
+
+    assert len(pages) == 12
+    for one in pages:
+        kinds = {node["Node Type"] for _, node in nodes(one["Plan"])}
+        assert "Sort" not in kinds
+        read = [node["Actual Rows"] for table, node in nodes(one["Plan"]) if table.startswith("messages_")]
+        assert sum(read) <= 25
+
+
 async def test_snapshot_reads_by_index(full: str) -> None:
     """The whole snapshot reads no large table from end to end, and one or two months."""
     read = scans(await plans(full, f"public.session_snapshot('{SESSION}')"))
