@@ -103,12 +103,12 @@ async def pending(dsn: str, directory: Path) -> list[Migration]:
         return _missing(migration_files(directory), await _applied(connection))
 
 
-async def apply_migrations(dsn: str, directory: Path) -> list[str]:
+async def apply_migrations(dsn: str, directory: Path | None) -> list[str]:
     """Applies what is pending, each file whole or not at all.
 
     Args:
         dsn: of the role that shall own what is made: `postgres`, which is no superuser, as on hosted Supabase.
-        directory: holds `<version>_<name>.sql` files.
+        directory: holds `<version>_<name>.sql` files; None to do no more than open the books.
 
     Returns:
         The versions applied now.
@@ -117,10 +117,12 @@ async def apply_migrations(dsn: str, directory: Path) -> list[str]:
         MigrationError: a statement failed (that file is rolled back, earlier ones stay), or directory and database
             disagree about the past.
     """
-    files = migration_files(directory)
+    files = migration_files(directory) if directory is not None else []
     async with _connected(dsn) as connection:
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
         await connection.execute(_BOOKS)
+        if directory is None:
+            return []
         todo = _missing(files, await _applied(connection))
         for migration in todo:
             await _apply(connection, migration)
@@ -154,6 +156,35 @@ async def apply_seed(dsn: str, seed: Path, path: str = "supabase/seed.sql") -> b
                 path,
                 hashlib.sha256(text.encode()).hexdigest(),
             )
+        return True
+
+
+async def apply_sql_once(dsn: str, file: Path) -> bool:
+    """Runs any SQL file unless this database has had this text of it.
+
+    Args:
+        dsn: of a role that may write `supabase_migrations`, which `apply_migrations` has made.
+        file: what to run.
+
+    Returns:
+        Whether it ran.
+
+    Raises:
+        MigrationError: as for `apply_sql`.
+    """
+    digest = hashlib.sha256(_read(file).encode()).hexdigest()
+    path = f"file:{file.resolve()}"
+    async with _connected(dsn) as connection:
+        known = await connection.fetchval("select hash from supabase_migrations.seed_files where path = $1", path)
+        if known == digest:
+            return False
+        await apply_sql(dsn, file)
+        await connection.execute(
+            "insert into supabase_migrations.seed_files (path, hash) values ($1, $2) "
+            "on conflict (path) do update set hash = excluded.hash",
+            path,
+            digest,
+        )
         return True
 
 

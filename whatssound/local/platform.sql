@@ -48,7 +48,6 @@ grant supabase_realtime_admin to postgres;
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
 
 alter role anon set statement_timeout = '3s';
-alter role authenticated set statement_timeout = '8s';
 alter role authenticator set statement_timeout = '8s';
 alter role authenticator set lock_timeout = '8s';
 alter role postgres set search_path = "$user", public, extensions;
@@ -375,6 +374,24 @@ drop event trigger if exists whatssound_refuse_realtime_ddl;
 drop event trigger if exists whatssound_refuse_realtime_drop;
 create event trigger whatssound_refuse_realtime_ddl on ddl_command_end execute function realtime.refuse_foreign_ddl();
 create event trigger whatssound_refuse_realtime_drop on sql_drop execute function realtime.refuse_foreign_ddl();
+
+-- PostgREST learns of a changed schema by these, on hosted as here.
+create or replace function extensions.pgrst_ddl_watch() returns event_trigger language plpgsql as $$
+begin
+  if exists (select from pg_catalog.pg_event_trigger_ddl_commands() as c where c.schema_name is distinct from 'pg_temp') then
+    notify pgrst, 'reload schema';
+  end if;
+end $$;
+create or replace function extensions.pgrst_drop_watch() returns event_trigger language plpgsql as $$
+begin
+  if exists (select from pg_catalog.pg_event_trigger_dropped_objects() as o where not o.is_temporary) then
+    notify pgrst, 'reload schema';
+  end if;
+end $$;
+drop event trigger if exists pgrst_ddl_watch;
+drop event trigger if exists pgrst_drop_watch;
+create event trigger pgrst_ddl_watch on ddl_command_end execute function extensions.pgrst_ddl_watch();
+create event trigger pgrst_drop_watch on sql_drop execute function extensions.pgrst_drop_watch();
 
 reset search_path;
 reset client_min_messages;

@@ -231,7 +231,8 @@ class PostgresServer:
             "log_min_messages": "warning",
         }
         if not self._durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            # Not synchronous_commit: a WAL sender sends what is flushed, so messages would come late.
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     async def _end(self, how: signal.Signals) -> None:
