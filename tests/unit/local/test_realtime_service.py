@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -81,6 +82,13 @@ class Client:
             }:
                 pass
         return self.ws.close_code
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        await asyncio.sleep(0.02)
 
 
 Connect = Callable[..., Any]
@@ -376,3 +384,71 @@ async def test_replication_signs_in_with_a_password(server: Server) -> None:
         connection.close()
     with pytest.raises(ReplicationError, match="password authentication failed"):
         await ReplicationConnection.connect(f"postgresql://scrammer:wrong@{base}")
+
+
+async def misbehave(connect: Connect, chance: random.Random, until: float) -> None:
+    """One client that does whatever comes to its mind, sense or nonsense."""
+    topics = [ROOM, "realtime:room:private", "realtime:public:votes", "realtime:", "nonsense"]
+    while time.monotonic() < until:
+        client = await connect(vsn=chance.choice(["1.0.0", "2.0.0"]))
+        for _ in range(chance.randrange(12)):
+            ref = chance.choice([None, "1", "2"])
+            topic = chance.choice(topics)
+            payload = chance.choice(
+                [
+                    {"config": {"presence": {"enabled": True, "key": "k"}, "broadcast": {"ack": True, "self": True}}},
+                    {"config": subscription()},
+                    {"config": {"private": True}},
+                    {},
+                    None,
+                    [1, {"x": "é" * 300}],
+                    {"type": "presence", "event": "track", "payload": {"n": chance.random()}},
+                    {"event": "e", "payload": {"n": chance.randrange(9)}},
+                    {"access_token": chance.choice([KEYRING.anon_key, KEYRING.service_key, "x", None])},
+                ]
+            )
+            event = chance.choice(
+                ["phx_join", "phx_join", "phx_leave", "broadcast", "presence", "access_token", "e", 5]
+            )
+            whole = {"join_ref": ref, "ref": "9", "topic": topic, "event": event, "payload": payload}
+            try:
+                await client.ws.send_str(json.dumps(whole if chance.random() < 0.5 else list(whole.values())))
+                await client.ws.send_bytes(bytes(chance.randrange(8) for _ in range(chance.randrange(20))))
+            except (ConnectionError, aiohttp.ClientError):
+                break
+        if chance.random() < 0.3:
+            connection = client.ws._response.connection
+            if connection is not None and connection.transport is not None:
+                connection.transport.abort()
+        else:
+            await client.ws.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_nothing_is_left_of_clients_that_misbehave(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(realtime_socket, "REFUSAL_SECONDS", 0.01)
+    server.service.limits = Limits(max_events_per_second=10_000, max_joins_per_second=10_000)
+    await server.sql(TABLE)
+    async with asyncio.TaskGroup() as group:
+        for number in range(12):
+            group.create_task(misbehave(connect, random.Random(100 * seed + number), time.monotonic() + 2))
+    await until(lambda: server.service.usage()["connections"] == 0)
+    hub, changes = server.service._hub, server.service._changes
+    left = [
+        hub.sockets,
+        hub.users,
+        hub._members,
+        hub._presences,
+        changes._by_table,
+        changes._tables_of,
+        changes._timers,
+    ]
+    assert [what for what in left if what] == []
+    # And it still serves.
+    client = await connect()
+    await client.join(**subscription(), presence={"enabled": True})
+    assert (await client.event("presence_state"))[4] == {}
+    await server.sql("insert into public.votes values (1, 'a')")
+    assert (await client.event("postgres_changes"))[4]["data"]["type"] == "INSERT"

@@ -285,7 +285,7 @@ class Channel:
             return
         self._jobs.append(job)
         if self._worker is None:
-            self._worker = self._server.nursery.spawn(self._work(), f"channel {self.name}")
+            self._worker = self._server.nursery.spawn(self._work, f"channel {self.name}")
 
     async def _work(self) -> None:
         try:

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _log = logging.getLogger(__name__)
 
@@ -35,15 +35,14 @@ class Nursery:
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
-        """Starts a task; None, with the work discarded, when the nursery is closed.
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None] | None:
+        """Starts a task; None when the nursery is closed.
 
         Args:
-            work: What to run. Its failure is logged.
+            work: Makes what is to run; not called if the task is cancelled before it starts. Failures are logged.
             name: Shown in the log.
         """
         if self._group is None:
-            work.close()
             return None
         return self._group.create_task(self._guard(work, name), name=name)
 
@@ -57,8 +56,8 @@ class Nursery:
             self._group = None
 
     @staticmethod
-    async def _guard(work: Coroutine[Any, Any, None], name: str) -> None:
+    async def _guard(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         try:
-            await work
+            await work()
         except Exception:  # noqa: BLE001 - one room's failure must not end the others
             _log.exception("realtime task %s failed", name)

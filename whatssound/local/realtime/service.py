@@ -114,10 +114,10 @@ class RealtimeService:
             changes=self._changes,
         )
         self._changes.attach(server)
-        nursery.spawn(feed.run(), "feed")
-        nursery.spawn(self._changes.run(), "changes")
-        nursery.spawn(self._sweep_sockets(), "sweep")
-        nursery.spawn(self._keep_partitions(), "partitions")
+        nursery.spawn(feed.run, "feed")
+        nursery.spawn(self._changes.run, "changes")
+        nursery.spawn(self._sweep_sockets, "sweep")
+        nursery.spawn(self._keep_partitions, "partitions")
         self._server = server
         self._api = HttpApi(server, self.tenant, self._disconnect)
         # Whoever writes right after the start must be heard.

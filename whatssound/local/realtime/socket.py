@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType, web
@@ -144,7 +145,7 @@ class Socket:
         """
         if not self._closing:
             self._closing = True
-            self._server.nursery.spawn(self._close(code, reason), "close socket")
+            self._server.nursery.spawn(partial(self._close, code, reason), "close socket")
 
     async def _close(self, code: int, reason: str) -> None:
         await self._ws.close(code=code, message=reason.encode())
