@@ -254,7 +254,7 @@ async def test_the_event_log_reads_as_documented(stack: LocalStack) -> None:
         await peer.call("vote", song_id=added.item.song_id, value=1)
         await peer.call("chat", text="one")
         deleted = await peer.call("chat", text="two")
-        await session.moderation.delete_message(deleted["id"], peer.user_id)
+        await session.moderation.delete_message(deleted["id"], user_id=peer.user_id)
         await session.moderation.mute(peer.user_id, 60)
         log = await peer.call("rpc", name="events_since", params={"p_session_id": session.id, "p_after_seq": 0})
         for entry in log["events"]:
