@@ -147,6 +147,7 @@ create function whatssound.judge_messages(
 returns setof whatssound.judged_message
 language plpgsql volatile
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   -- Known before the statement starts, these keep it from opening the partitions of other months.

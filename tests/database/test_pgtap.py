@@ -13,7 +13,7 @@ import pytest
 from whatssound.local.assets import supabase_dir
 
 if TYPE_CHECKING:
-    from conftest import Database
+    from tests.database.conftest import Database
 
 FILES = sorted((supabase_dir() / "tests" / "database").glob("*.test.sql"))
 

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Database
+    from tests.database.conftest import Database
 
 SESSION = "e1000000-0000-4000-8000-000000000001"
 USER = "e2000000-0000-4000-8000-000000000001"

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Database, Room
+    from tests.database.conftest import Database, Room
 
 
 def user() -> str:

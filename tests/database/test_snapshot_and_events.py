@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Room
+    from tests.database.conftest import Room
 
 _STATE = ("session", "now_playing", "queue", "tallies", "tips", "messages")
 

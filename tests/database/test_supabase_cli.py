@@ -22,7 +22,7 @@ from whatssound.local.migrate import pending
 from whatssound.local.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from conftest import Database
+    from tests.database.conftest import Database
 
 pytestmark = pytest.mark.supabase_cli
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ import pytest
 from whatssound.local.assets import supabase_dir
 
 if TYPE_CHECKING:
-    from conftest import Database
+    from tests.database.conftest import Database
 
 ROOT = Path(__file__).parents[2]
 FUNCTION = supabase_dir() / "functions" / "tip-webhook"
