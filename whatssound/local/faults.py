@@ -71,7 +71,8 @@ class Faults:
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._rules: list[Fault] = []
-        self._sockets: set[web.Request] = set()
+        # By identity: a request compares as a mapping and so cannot be hashed.
+        self._sockets: dict[int, web.Request] = {}
         self._realtime: RealtimeControls | None = None
         self.peak_sockets = 0
 
@@ -200,7 +201,7 @@ class Faults:
         if len(text) > 123:
             raise LocalStackError("a close reason has at most 123 bytes")
         dropped = 0
-        for request in tuple(self._sockets):
+        for request in tuple(self._sockets.values()):
             transport = request.transport
             if transport is None or transport.is_closing():
                 continue
@@ -287,12 +288,12 @@ class Faults:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             yield
             return
-        self._sockets.add(request)
+        self._sockets[id(request)] = request
         self.peak_sockets = max(self.peak_sockets, len(self._sockets))
         try:
             yield
         finally:
-            self._sockets.discard(request)
+            self._sockets.pop(id(request), None)
 
 
 def _error(rule: Fault) -> web.Response:
