@@ -173,7 +173,7 @@ async def apply_sql_once(dsn: str, file: Path) -> bool:
         MigrationError: as for `apply_sql`.
     """
     digest = hashlib.sha256(_read(file).encode()).hexdigest()
-    path = f"file:{file.resolve()}"
+    path = f"file:{file}"
     async with _connected(dsn) as connection:
         known = await connection.fetchval("select hash from supabase_migrations.seed_files where path = $1", path)
         if known == digest:

@@ -8,7 +8,7 @@ import fcntl
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -101,6 +101,19 @@ class PostgresServer:
     def dsn(self, user: str = "postgres", database: str = "postgres") -> str:
         """The connection string for `user`; the same before and after a restart."""
         return f"postgresql://{quote(user)}:{PASSWORD}@{_HOST}:{self.port}/{quote(database)}?sslmode=disable"
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps every stack off the data directory while the block runs.
+
+        Raises:
+            DataDirectoryInUseError: a stack is running on it.
+        """
+        handle = _lock(self.data_dir)
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -78,7 +78,9 @@ class LocalStack:
         self._host = host
         self._data_dir = None if data_dir is None else Path(data_dir)
         self._database_url = database_url
-        self._migrations = assets.migrations_dir() if migrations == DEFAULT else migrations and Path(migrations)
+        self._migrations = None if migrations is None else Path(migrations)
+        if migrations == DEFAULT:
+            self._migrations = assets.migrations_dir()
         self._seed = seed
         self._sql_files = [Path(file) for file in sql_files]
         self._keyring = Keyring(jwt_secret, algorithm=jwt_algorithm)
