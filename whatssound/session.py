@@ -206,7 +206,11 @@ class Session:
         short.
         """
         if handler is None:
-            return lambda given: self.on(kind, given)
+
+            def decorate(given: Handler[E]) -> Handler[E]:
+                return self.on(kind, given)
+
+            return decorate
         self._handlers.append((kind, handler))
         if self._group is not None:
             self._start_handler(kind, handler)
