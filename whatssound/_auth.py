@@ -104,9 +104,22 @@ class GivenToken:
             left = self.expires_in()
             ending = left is not None and left < REFRESH_MARGIN
             if not self._current or ending or refused == self._current:
-                made = self._given()
-                self._current = await made if inspect.isawaitable(made) else made
+                self._current = await self._made(self._given)
             return self._current
+
+    @staticmethod
+    async def _made(make: Callable[[], str | Awaitable[str]]) -> str:
+        try:
+            made = make()
+            token = await made if inspect.isawaitable(made) else made
+        except WhatsSoundError:
+            raise
+        except Exception as error:
+            # The app's own failure must not end a live session: it is tried again like any token that is not there yet.
+            raise AuthenticationError(f"the access_token function raised {type(error).__name__}") from error
+        if not isinstance(token, str) or not token:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise AuthenticationError(f"the access_token function returned no token but {type(token).__name__}")
+        return token
 
 
 class SupabaseToken:
@@ -214,11 +227,16 @@ class SignedIn:
             return self._key
         async with self._lock:
             session = self._session
+            if session is None:  # signed out while waiting
+                return self._key
             left = _expires_in(session.access_token)
             ending = left is not None and left < min(REFRESH_MARGIN, session.expires_in / 4)
             if ending or refused == session.access_token:
-                self._session = await self._refresh(session)
-            return self._session.access_token
+                fresh = await self._refresh(session)
+                if self._session is session:
+                    self._session = fresh
+                # Else somebody has signed in or out meanwhile, and that counts.
+            return self._session.access_token if self._session is not None else self._key
 
     async def _refresh(self, session: Session) -> Session:
         try:

@@ -106,7 +106,9 @@ def classify_response(
             f"the database has no function {function} with these arguments; deploy supabase/migrations"
         )
     if status in (408, 425, 429) or status >= 500 or code in _PASSING_SQLSTATES:
-        return ServerError(status, message or "no reason given", retry_after=retry_after(headers))
+        # A limit is enforced before the call, and a failed transaction is rolled back: neither had an effect.
+        sent = status != 429 and code not in _PASSING_SQLSTATES
+        return ServerError(status, message or "no reason given", retry_after=retry_after(headers), sent=sent)
     if status == 401:
         return NotSignedInError() if code == "42501" else InvalidKeyError()
     if code == "42501":

@@ -57,6 +57,16 @@ class _OneSocketClient(AsyncRealtimeClient):
         )
         return self._ws_connection
 
+    async def send_now(self, message: Message) -> bool:
+        """Sends a frame; returns False where the socket is closed (the client's own `send` hides a normal close)."""
+        if self._ws_connection is None:
+            return False
+        try:
+            await self._ws_connection.send(message.model_dump_json())
+        except websockets.ConnectionClosed:
+            return False  # the reading task sees the same close and ends the generation
+        return True
+
 
 class RealtimeLink:
     """One socket and one join, used once.
@@ -143,17 +153,19 @@ class RealtimeLink:
         }
         self._join_ref = self._client._make_ref()
         try:
-            reply = await self._ask(self._topic, "phx_join", payload, self._join_ref, self._config.join_timeout)
+            await self._ask(self._topic, "phx_join", payload, self._join_ref, self._config.join_timeout)
         except TimeoutError:
             self._finish(Reason.JOIN_TIMEOUT, f"no answer to the join within {self._config.join_timeout:g} s")
-            return
+
+    def _join_answered(self, reply: dict[str, Any], listener: LinkListener) -> None:
+        # At once and not in the task that asked: frames that stand right behind the reply belong to the joined channel.
         if reply.get("status") != "ok":
             text = _reason_text(reply.get("response"))
             self._finish(reasons.from_text(text), text, refused=True)
             return
         self._joined_at = self._clock.monotonic()
         listener.joined()
-        if not changes:
+        if not self._join.changes:
             listener.changes_flow()
 
     async def _heartbeats(self) -> None:
@@ -175,8 +187,11 @@ class RealtimeLink:
                 except orjson.JSONDecodeError:
                     _log.warning("a frame of %d bytes is not JSON and was skipped", len(raw))
                     continue
-                if isinstance(frame, dict):
-                    self._take(frame, listener)
+                if isinstance(frame, dict) and self._end is not None and not self._end.done():
+                    try:
+                        self._take(frame, listener)
+                    except Exception:  # noqa: BLE001 - one frame that breaks its reader must not make us deaf
+                        _log.exception("a frame on %s could not be handled and was skipped", self._topic)
         except websockets.ConnectionClosed as error:
             received = error.rcvd
             # A frame that is too large is refused by our side, so its code is in what we sent.
@@ -187,14 +202,21 @@ class RealtimeLink:
 
     def _take(self, frame: dict[str, Any], listener: LinkListener) -> None:
         event, payload = frame.get("event"), frame.get("payload")
+        ours = frame.get("topic") == self._topic
+        if ours and event in ("phx_close", "phx_error"):
+            self._closed(event, frame)
+            return
         if not isinstance(payload, dict):
             return
         if event == "phx_reply":
-            waiting = self._answers.get(str(frame.get("ref")))
+            ref = str(frame.get("ref"))
+            waiting = self._answers.get(ref)
             if waiting is not None and not waiting.done():
                 waiting.set_result(payload)
+                if ref == self._join_ref:
+                    self._join_answered(payload, listener)
             return
-        if frame.get("topic") != self._topic:
+        if not ours:
             return
         match event:
             case "broadcast":
@@ -208,11 +230,12 @@ class RealtimeLink:
             case "presence_state":
                 listener.presence_state(payload)
             case "presence_diff":
-                listener.presence_diff(payload.get("joins") or {}, payload.get("leaves") or {})
+                joins, leaves = payload.get("joins"), payload.get("leaves")
+                listener.presence_diff(
+                    joins if isinstance(joins, dict) else {}, leaves if isinstance(leaves, dict) else {}
+                )
             case "system":
                 self._system(payload, listener)
-            case "phx_close" | "phx_error":
-                self._closed(event, frame)
             case _:
                 pass  # events of other client versions; Realtime itself ignores what it does not know, too
 
@@ -254,12 +277,7 @@ class RealtimeLink:
         message = Message(
             topic=topic or self._topic, event=event, payload=dict(payload), ref=ref, join_ref=self._join_ref or None
         )
-        # The client turns a closed socket into a log line; the reading task sees the same close and ends the
-        # generation.
-        if not self._client.is_connected:
-            return False
-        await self._client.send(message)
-        return self._client.is_connected
+        return await self._client.send_now(message)
 
     async def _leave(self, socket: ClientConnection) -> None:
         if self._joined_at is None:

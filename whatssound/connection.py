@@ -110,12 +110,15 @@ class Connection:
         )
         self._become(StatusChanged(status=Status.CONNECTING))
         refused: str | None = None
+        failed = 0
         while True:
             ended = await self._generation(refused)
             backoff.ended(ended.held_for)
             refused = self._token if ended.reason in WANTS_FRESH_TOKEN else None
+            # A join that has held was no failed attempt; its end is where counting begins.
+            failed = 0 if ended.held_for >= self._config.hold else failed + 1
             limit = self._config.max_attempts
-            if limit is not None and backoff.attempt + 1 >= limit:
+            if limit is not None and failed >= limit:
                 self._become(StatusChanged(status=Status.FAILED, reason=ended.reason.value, detail=ended.detail))
                 raise self._gave_up(ended)
             delay = backoff.next_delay(ended.reason, self._chance())
@@ -159,9 +162,13 @@ class Connection:
             except (AuthenticationError, TransportError) as error:
                 _log.warning("no fresh token for %s yet: %s", self._spec.topic, error)
                 continue
-            if token != self._token:
-                self._token = token
-                await link.renew_token(token)
+            if token == self._token:
+                continue
+            while not link.is_joined:
+                # The join under way carries the old one; a push would not be sent, and the next look is far away.
+                await self._clock.sleep(1.0)
+            self._token = token
+            await link.renew_token(token)
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()

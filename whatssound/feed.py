@@ -123,6 +123,8 @@ class Feed:
         """From now on rows arrive; what was committed before may be missing, so the log is asked, every time."""
         self._ready_by = None
         self._resync_wanted = True
+        # From here on, and not only once the look begins: what arrives now is newer than what was missed.
+        self._held = [] if self._held is None else self._held
         self._wake.set()
 
     def broadcast(self, event: str, payload: Mapping[str, Any]) -> None:
@@ -202,6 +204,9 @@ class Feed:
                 self._ready_by = None
                 self._resync_wanted = True
             if not (self._resync_wanted or (self._loaded and now >= next_look)):
+                if now >= next_look:
+                    # Nothing to reconcile before the first load; without a new time this would spin and stop the loop.
+                    next_look = now + self._interval()
                 continue
             wanted, self._resync_wanted = self._resync_wanted, False
             try:
@@ -253,7 +258,7 @@ class Feed:
             self._publish(StateResynced(seq=self._sequencer.watermark, fetched=fetched, fresh=fresh))
             self._synced()
 
-    async def _load(self) -> None:
+    async def _load(self, skip_to: int | None = None) -> None:
         asked = self._clock.unix_ms()
         answer = await self._gateway.read(
             "session_snapshot",
@@ -261,43 +266,46 @@ class Feed:
         )
         try:
             snapshot = _read_snapshot(answer, self._session_id)
-        except (ValidationError, KeyError, TypeError) as error:
+        except (ValidationError, KeyError, TypeError, AttributeError) as error:
             raise ProtocolError(f"the snapshot cannot be read: {error}") from error
         self._server_time.learn(snapshot.server_time, asked)
         self._room.load(snapshot)
-        self._sequencer.skip_to(snapshot.seq)
+        self._sequencer.skip_to(snapshot.seq if skip_to is None else skip_to)
         self._loaded = True
         for message in snapshot.messages:
             self._settle_claims(ChatMessage(message=message, own=message.user_id == self._me, seq=message.seq))
 
     async def _catch_up(self) -> tuple[int, bool]:
         """Fetches what is missing; returns how many events were new, and whether a fresh snapshot was needed."""
-        fetched = 0
+        fetched, fresh = 0, False
         while True:
             after = self._sequencer.watermark
             page = await self._gateway.read(
                 "events_since", {"p_session_id": self._session_id, "p_after_seq": after, "p_limit": _PAGE}
             )
             try:
-                entries, last_seq, oldest = page["events"], int(page["last_seq"]), int(page.get("oldest_seq") or 0)
+                entries = [(int(entry["seq"]), entry) for entry in page["events"]]
+                last_seq, oldest = int(page["last_seq"]), int(page.get("oldest_seq") or 0)
             except (KeyError, TypeError, ValueError) as error:
                 raise ProtocolError(f"events_since answered in an unknown shape: {error}") from error
             self._sequencer.note(last_seq)
             if last_seq > after and oldest > after + 1:
-                await self._load()
+                # What is kept is still to be told of; only what is past retention is left out.
+                await self._load(skip_to=oldest - 1)
                 self._publish(Discontinuity(after_seq=after, before_seq=oldest))
-                return fetched, True
-            for entry in entries:
-                fetched += self._take_entry(entry)
+                fresh = True
+                continue
+            for seq, entry in entries:
+                fetched += self._take_entry(seq, entry)
             if entries:
                 # Everything up to the last entry of a page is in the page or was seen before.
-                self._sequencer.skip_to(int(entries[-1]["seq"]))
+                self._sequencer.skip_to(entries[-1][0])
             self._room.reached(self._sequencer.watermark)
-            if not page.get("more"):
-                return fetched, False
+            if not page.get("more") or self._sequencer.watermark <= after:
+                return fetched, fresh
 
-    def _take_entry(self, entry: Mapping[str, Any]) -> int:
-        if self._sequencer.seen(int(entry["seq"])):
+    def _take_entry(self, seq: int, entry: Mapping[str, Any]) -> int:
+        if self._sequencer.seen(seq):
             return 0
         try:
             event = wire.log_event(entry, self._session_id, me=self._me, recovered=True)

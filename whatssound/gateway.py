@@ -21,6 +21,7 @@ from .errors import (
     DatabaseBusyError,
     OutcomeUnknownError,
     RateLimitedError,
+    RefusedError,
     ServerError,
     TransportError,
     WhatsSoundError,
@@ -40,6 +41,14 @@ def _server_wait(error: BaseException) -> float:
     return 0.0
 
 
+class _Reading:
+    """One read under way, and how many wait for it."""
+
+    def __init__(self, task: asyncio.Task[dict[str, Any]]) -> None:
+        self.task = task
+        self.waiting = 0
+
+
 class Gateway:
     """Calls RPCs with retries.
 
@@ -54,7 +63,7 @@ class Gateway:
         self._config = config
         self._clock = clock
         self._chance = random.Random()  # noqa: S311 - spreads retries, protects nothing
-        self._reading: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._reading: dict[str, _Reading] = {}
         self.retries = 0
         self.errors = 0
 
@@ -86,20 +95,30 @@ class Gateway:
         running = self._reading.get(name)
         if running is None:
             call = self._retrying(function, params, None, deadline or self._config.deadline, unknown_matters=False)
-            running = asyncio.create_task(call, name=f"whatssound-read-{function}")
+            running = _Reading(asyncio.create_task(call, name=f"whatssound-read-{function}"))
             self._reading[name] = running
-            running.add_done_callback(lambda _: self._reading.pop(name, None))
+            running.task.add_done_callback(lambda _: self._forget(name, running))
+        running.waiting += 1
         try:
             # Shielded: one reader that is cancelled must not take the answer from the others.
-            return await asyncio.shield(running)
+            return await asyncio.shield(running.task)
         except asyncio.CancelledError:
-            if running.cancelled():
+            if running.task.cancelled():
                 raise TransportError(f"{function} was cancelled while others waited for it", sent=False) from None
+            if running.waiting == 1:
+                self._forget(name, running)
+                running.task.cancel()
             raise
+        finally:
+            running.waiting -= 1
+
+    def _forget(self, name: str, running: _Reading) -> None:
+        if self._reading.get(name) is running:
+            del self._reading[name]
 
     async def aclose(self) -> None:
-        """Cancels reads that nobody waits for any more."""
-        running = list(self._reading.values())
+        """Cancels reads under way; who still waits gets a `TransportError`."""
+        running = [reading.task for reading in self._reading.values()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -149,7 +168,10 @@ class Gateway:
                         raise
         except WhatsSoundError as error:
             self.errors += 1
-            if unknown_matters and maybe_done and error.retryable:
+            # A final refusal is the database's word on this key: an earlier try that had its effect would have been
+            # answered with its receipt. Anything else (an expired token, say) tells nothing about the earlier try.
+            told = isinstance(error, RefusedError) and not error.retryable
+            if unknown_matters and maybe_done and not told:
                 raise OutcomeUnknownError(function, key, attempts, error) from error
             raise
         raise AssertionError("unreachable: every attempt returns or raises")

@@ -304,6 +304,8 @@ class Outbox:
         return again, wait
 
     def _stored(self, receipt: MessageReceipt, row: StoredRow) -> None:
+        if receipt.is_settled:
+            return  # given up meanwhile, and said so
         if row.status == "duplicate":
             self.stats.duplicates += 1
         self.stats.stored += 1
@@ -313,6 +315,8 @@ class Outbox:
     def _reject(
         self, receipt: MessageReceipt, reason: str, *, retry_after: float | None = None, detail: str = ""
     ) -> None:
+        if receipt.is_settled:
+            return
         self.stats.rejected += 1
         error = MessageRejectedError(receipt.message.id, reason, retry_after=retry_after, detail=detail)
         receipt.settle(error)

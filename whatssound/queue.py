@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -47,7 +48,7 @@ class Queue:
         """
         if song_id is None and not (title and title.strip()):
             raise InvalidInputError("title", "give a title, or the song_id of a known song")
-        if duration is not None and duration <= 0:
+        if duration is not None and not 0 < duration < math.inf:  # NaN is not either
             raise InvalidInputError("duration", f"must be more than 0 seconds, not {duration!r}")
         for name, text in (("title", title), ("artist", artist), ("source_url", source_url)):
             if text is not None:

@@ -397,7 +397,9 @@ class Session:
             for task in (*self._tasks, *self._handler_tasks):
                 task.cancel()
             self._group = None
-            await group.__aexit__(kind, error, trace)
+            # A task group would wrap what the body raised in an ExceptionGroup; only cancellation concerns it.
+            cancelled = isinstance(error, asyncio.CancelledError)
+            await group.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
 
     async def _drain(self, room: Room, seconds: float) -> None:
         await room.outbox.close()
@@ -471,7 +473,13 @@ class Session:
             _log.exception("the on_error function of %s raised", self.id)
             return
         if asyncio.iscoroutine(answer):
-            self._handler_tasks.append(self._group_of().create_task(self._finish(answer)))
+            if self._group is None:
+                answer.close()
+                _log.warning("%s: %s (closed, so on_error could not run)", self.id, error)
+                return
+            task = self._group.create_task(self._finish(answer), name="whatssound-on-error")
+            self._handler_tasks.append(task)
+            task.add_done_callback(self._handler_tasks.remove)
 
     async def _finish(self, answer: Awaitable[Any]) -> None:
         try:

@@ -77,7 +77,7 @@ class EventStream(AsyncIterator[Event]):
     def close(self) -> None:
         """Stops reading: nothing more is held for this reader."""
         self._events.clear()
-        self._droppable = 0
+        self._droppable = self._missed = 0
         self.end()
         self._closed(self)
 

@@ -31,7 +31,7 @@ class Votes:
             OutcomeUnknownError: see there.
             RefusedError: session ended, banned, rate limited …
         """
-        if value not in (1, -1):
+        if isinstance(value, bool) or not isinstance(value, int) or value not in (1, -1):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInputError("value", f"must be 1 or -1, not {value!r}; retract() takes a vote back")
         return await self._call("cast_vote", song_id, key, p_value=value)
 
