@@ -34,6 +34,7 @@ _HOST = "127.0.0.1"
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 20.0
 _POLL = 0.02
+_ATTEMPTS = 5
 
 # A shell that outlives us holds the server: when our end of its stdin closes, for whatever reason (kill -9 included),
 # it stops the server fast. Without it a crashed test run would leave servers behind.
@@ -171,7 +172,7 @@ class PostgresServer:
 
     async def _run(self) -> None:
         port = self._wanted_port or self._port
-        for _ in range(5):
+        for attempt in range(_ATTEMPTS):
             try:
                 await self._launch(port or _free_port())
             except PortInUseError:
@@ -179,6 +180,12 @@ class PostgresServer:
                 # know, is not exchanged.
                 if port is not None:
                     raise
+            except PostgresStartError as error:
+                # Whoever else works below the temporary directory may close the way to ours again; pytest does, when
+                # a second run starts.
+                if "Permission denied" not in error.log or attempt == _ATTEMPTS - 1:
+                    raise
+                cluster.check_data_dir(self.data_dir)
             else:
                 return
         raise PostgresStartError("no free port")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -248,17 +248,21 @@ class LocalStack:
             gateway, self._gateway = self._gateway, None
             database = self._database
             self.faults.clear()
-            try:
-                for name in reversed(self._services):
-                    await self._services[name].stop()
-                    self._running.discard(name)
-                if gateway is not None:
-                    await gateway.close()
-            finally:
-                self._running.clear()
-                self._database = None
-                if database is not None:
-                    await database.dispose()
+            endings: list[Callable[[], Awaitable[None]]] = [
+                *(self._services[name].stop for name in reversed(self._services)),
+                *([gateway.close] if gateway is not None else []),
+                *([database.dispose] if database is not None else []),
+            ]
+            failures: list[Exception] = []
+            for ending in endings:
+                try:
+                    await ending()
+                except Exception as error:  # noqa: BLE001 - raised below, once everything else has ended too
+                    failures.append(error)
+            self._running.clear()
+            self._database = None
+            if failures:
+                raise ExceptionGroup("the stack ended, but not without errors", failures)
 
     async def _prepare(self, database: Database) -> None:
         owner, admin = database.dsn("postgres"), database.dsn(cluster.SUPERUSER)

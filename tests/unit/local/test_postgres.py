@@ -187,6 +187,23 @@ async def test_an_older_platform_is_brought_up_to_date(server: PostgresServer) -
     assert cluster.is_current(server.data_dir)
 
 
+async def test_a_way_that_was_closed_meanwhile_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root runs Postgres as somebody else")
+    launch, closed = PostgresServer._launch, []
+
+    async def launch_behind_a_closed_door(self: PostgresServer, port: int) -> None:
+        if not closed:
+            closed.append(port)
+            tmp_path.chmod(0o700)
+        await launch(self, port)
+
+    monkeypatch.setattr(PostgresServer, "_launch", launch_behind_a_closed_door)
+    async with PostgresServer(tmp_path / "way" / "data", durable=False) as server:
+        assert await value(server, "select 1") == 1
+    assert closed
+
+
 async def test_cancelling_the_start_leaves_nothing_running(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path / "data", durable=False)
     starting = asyncio.create_task(server.start())

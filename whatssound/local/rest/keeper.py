@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 _CHANNEL: Final = "pgrst"
 _FIRST_RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 2.0
-_FAILURES: Final = (ApiError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# A server that dies in the middle of an answer leaves asyncpg in a state it calls an internal error.
+_FAILURES: Final = (
+    ApiError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 _log = logging.getLogger(__name__)
 
