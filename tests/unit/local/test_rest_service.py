@@ -95,6 +95,19 @@ async def test_stop_and_start(rest_server: PostgresServer, serve_rest: Any) -> N
     assert (await rest.get("/items?id=eq.1&select=id"))[0] == 200
 
 
+async def test_a_stop_ends_requests_under_way(rest_server: PostgresServer, serve_rest: Any) -> None:
+    owner = await asyncpg.connect(rest_server.dsn())
+    await owner.execute("create or replace function nap() returns void language sql as 'select pg_sleep(5)'")
+    service, rest = await serve_rest()
+    first = asyncio.create_task(rest.code("POST", "/rpc/nap", {}))
+    async with asyncio.timeout(5):
+        while not await owner.fetchval(BUSY):  # noqa: ASYNC110 - only the database knows
+            await asyncio.sleep(0.01)
+        await service.stop()
+        assert await first == (503, "PGRST001")
+    await owner.close()
+
+
 async def test_a_busy_pool_says_so(rest_server: PostgresServer, serve_rest: Any) -> None:
     owner = await asyncpg.connect(rest_server.dsn())
     await owner.execute("create or replace function nap() returns void language sql as 'select pg_sleep(0.8)'")

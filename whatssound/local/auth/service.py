@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import asyncpg
 import orjson
@@ -196,8 +197,9 @@ class AuthService:
         async with self._connection() as connection:
             users, total = await self._admin.page(connection, max(page, 1), size)
         last = -(-total // size) if size else 0
-        links = [f'<{request.rel_url.update_query(page=str(number))}>; rel="{name}"'
-                 for number, name in ((page + 1, "next"), (last, "last")) if name == "last" or last > page]  # fmt: skip
+        links = [_link(request, last, "last")] if page >= last else [
+            _link(request, page + 1, "next"), _link(request, last, "last"),
+        ]  # fmt: skip
         headers = {"X-Total-Count": str(total), "Link": ", ".join(links)}
         return web.json_response({"users": users, "aud": AUDIENCE}, headers=headers)
 
@@ -245,6 +247,12 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise AuthError(400, "bad_json", "Could not parse request body as JSON: it must be an object")
     return body
+
+
+def _link(request: web.Request, page: int, name: str) -> str:
+    """A page of the list. Clients read its number from the first parameter, so the names are in order."""
+    query = urlencode(sorted({**request.query, "page": str(page)}.items()))
+    return f'<{request.path.removeprefix(_ROOT)}?{query}>; rel="{name}"'
 
 
 def _agent(request: web.Request) -> str | None:
