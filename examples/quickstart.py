@@ -1,6 +1,6 @@
 """A DJ and a listener in one live room: chat, a queue, a vote and a tip.
 
-Start `whatssound dev` in another terminal, set SUPABASE_URL and SUPABASE_ANON_KEY as it says, then run this file.
+Needs SUPABASE_URL and SUPABASE_ANON_KEY, as `whatssound dev` prints them.
 """
 
 import asyncio
