@@ -73,6 +73,9 @@ class Replay:
         self.closed_topics: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
+        if "short:" in json.dumps(self.scenario):
+            # Tokens end with a whole second: one made late in a second would seem to end too early.
+            await asyncio.sleep(1.05 - time.time() % 1)
         try:
             for given, expected, sleep_ms in self._inputs():
                 await self._step(given, expected, sleep_ms)

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -209,3 +210,30 @@ def test_the_local_server_answers_as_recorded(outcomes: dict[str, str | None], n
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_listed_difference_changes_the_recording(name: str) -> None:
     assert recorded(name) != SCENARIOS[name], "a difference that changes nothing should be struck off the list"
+
+
+def table(results: dict[str, str | None]) -> str:
+    """The Realtime part of the conformance table, as Markdown."""
+    lines = ["| area | cases | identical | differences |", "|---|---|---|---|"]
+    areas: dict[str, list[str]] = {}
+    order = {name: place for place, name in enumerate(SCENARIOS)}
+    for name in sorted(results, key=lambda name: order.get(name, 0)):
+        areas.setdefault(name.partition("/")[0], []).append(name)
+    for area, names in areas.items():
+        failed = [name for name in names if results[name] is not None]
+        listed = [name for name in names if name in DIFFERENCES]
+        why = [f"`{name}`: {DIFFERENCES[name][1]}" for name in listed] + [f"`{name}`: **unlisted**" for name in failed]
+        lines.append(f"| {area} | {len(names)} | {len(names) - len({*failed, *listed})} | {'; '.join(why)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_counts_listed_and_unlisted_differences() -> None:
+    shown = table({"join/x": None, "changes/types v1": None, "changes/y": "differs"})
+    assert "| join | 1 | 1 |  |" in shown
+    assert "| changes | 2 | 0 | `changes/types v1`: char(n) keeps its length" in shown
+    assert "`changes/y`: **unlisted** |" in shown
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        sys.stdout.write(table(asyncio.run(play(list(SCENARIOS), Path(name)))) + "\n")

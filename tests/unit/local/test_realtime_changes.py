@@ -41,9 +41,10 @@ insert into public.things values (1, 1.50, 'Hello, "World"', 'ab', true, '333333
 class Room:
     """A socket per binding, and the database behind them."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, admin: Any) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, dsn: str, admin: Any) -> None:
         self._session = session
         self._url = url
+        self.dsn = dsn
         self.admin = admin
 
     async def listen(self, binding: dict[str, Any], token: str = KEYRING.anon_key) -> tuple[Any, dict[str, Any]]:
@@ -81,7 +82,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
         admin = await asyncpg.connect(postgres.dsn("supabase_admin"))
         await admin.execute(TABLE)
         async with aiohttp.ClientSession() as session:
-            yield Room(session, f"http://127.0.0.1:{runner.addresses[0][1]}", admin)
+            yield Room(session, f"http://127.0.0.1:{runner.addresses[0][1]}", postgres.dsn("supabase_admin"), admin)
         await admin.close()
         await service.stop()
         await runner.cleanup()
@@ -218,3 +219,15 @@ async def test_without_a_partition_for_today_private_joins_are_refused(
     await ws.send_str(json.dumps(["2", "2", "realtime:y", "phx_join", {"config": {"private": True}}]))
     reason = json.loads((await ws.receive(5)).data)[4]["response"]["reason"]
     assert reason == "MissingPartition: Realtime was unable to find the expected messages partition"
+
+
+async def test_a_row_is_looked_at_only_when_its_transaction_is_over(room: Room) -> None:
+    running = await room.admin.fetchval("select (pg_snapshot_xmax(pg_current_snapshot())::text::bigint) & 4294967295")
+    waiter = asyncio.create_task(room.admin.execute("select _realtime_local.await_commit($1)", running))
+    assert not (await asyncio.wait({waiter}, timeout=0.2))[0]
+    # The number is not taken yet: the next transaction that writes takes it and ends.
+    other = await asyncpg.connect(room.dsn)
+    await other.execute("insert into public.things (id) values (1)")
+    await other.close()
+    await asyncio.wait_for(waiter, 5)
+    await room.admin.execute("select _realtime_local.await_commit($1)", (running - 100) & 0xFFFFFFFF)

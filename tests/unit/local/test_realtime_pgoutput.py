@@ -48,7 +48,7 @@ HEAD = struct.pack(">I", 7)
 
 def test_a_transaction_has_a_time_and_an_end(decoder: Decoder) -> None:
     begin = decoder.read(b"B" + struct.pack(">QqI", 1, 1_000_000, 5))
-    assert begin == Begin(946_684_801_000_000)
+    assert begin == Begin(946_684_801_000_000, 5)
     assert decoder.read(b"C" + b"\0" + struct.pack(">QQq", 1, 99, 0)) == Commit(99)
 
 

@@ -278,7 +278,7 @@ class Changes:
             async with self._parts().database.connection() as connection:
                 results = await connection.fetch(
                     "select * from _realtime_local.apply_change("
-                    "$1, $2, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb, $6, $7::text::jsonb)",
+                    "$1, $2, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb, $6, $7::text::jsonb, $8)",
                     change.relation.oid,
                     change.action,
                     json.dumps(new),
@@ -286,6 +286,7 @@ class Changes:
                     json.dumps(types),
                     too_large,
                     asked,
+                    row.xid,
                 )
         except (DatabaseUnavailableError, asyncpg.PostgresError) as error:
             _log.warning("a change of %s could not be told: %s", change.relation.name, error)

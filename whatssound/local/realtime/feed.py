@@ -33,13 +33,15 @@ class CommittedRow:
     Args:
         change: What changed.
         committed_us: When, in microseconds of the epoch.
+        xid: The number of the transaction that changed it.
     """
 
-    __slots__ = ("change", "committed_us")
+    __slots__ = ("change", "committed_us", "xid")
 
-    def __init__(self, change: RowChange, committed_us: int) -> None:
+    def __init__(self, change: RowChange, committed_us: int, xid: int) -> None:
         self.change = change
         self.committed_us = committed_us
+        self.xid = xid
 
 
 class Feed:
@@ -121,17 +123,17 @@ class Feed:
             stream = connection.stream(slot, self._publications)
             self._ready.set()
             decoder = Decoder()
-            committed_us = 0
+            begin = Begin(0, 0)
             rows: list[CommittedRow] = []
             async for data in stream:
                 read = decoder.read(data)
                 if isinstance(read, Begin):
-                    committed_us, rows = read.committed_us, []
+                    begin, rows = read, []
                 elif isinstance(read, RowChange):
                     if read.relation.schema == "realtime":
                         self._on_message(read)
                     else:
-                        rows.append(CommittedRow(read, committed_us))
+                        rows.append(CommittedRow(read, begin.committed_us, begin.xid))
                 elif isinstance(read, Commit) and rows:
                     await self.commits.put(rows)
                     rows = []

@@ -55,9 +55,11 @@ class Begin:
 
     Attributes:
         committed_us: When it was committed, in microseconds of the epoch.
+        xid: Its number.
     """
 
     committed_us: int
+    xid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Decoder:
         match reader.bytes(1):
             case b"B":
                 reader.bytes(8)
-                return Begin(reader.number(8) + _EPOCH_2000_US)
+                return Begin(reader.number(8) + _EPOCH_2000_US, reader.number(4))
             case b"C":
                 reader.bytes(9)
                 return Commit(reader.number(8))

@@ -175,12 +175,27 @@ exception when others then
   return false;
 end $$;
 
+-- Waits until a transaction that the log already tells of is over for everybody: the log is written a moment before,
+-- and in that moment a look at the row finds nothing.
+create or replace function _realtime_local.await_commit(xid bigint) returns void language plpgsql as $$
+declare
+  mask constant bigint := 4294967295;
+  snapshot pg_snapshot;
+begin
+  for attempt in 1 .. 5000 loop
+    snapshot := pg_current_snapshot();
+    exit when ((xid - (pg_snapshot_xmax(snapshot)::text::bigint & mask)) & mask) >= 2147483648
+      and not exists (select from pg_snapshot_xip(snapshot) running where running::text::bigint & mask = xid);
+    perform pg_sleep(0.001);
+  end loop;
+end $$;
+
 -- What the subscribers of one changed row get to see, one row per role.
 --   vals/old_vals: the log's values by column; types: each column's type
 --   groups: [{"role", "filters": [[condition]], "selects": [null | [column]], "claims": [text],
 --             "pairs": [[claims, filter]]}]
 create or replace function _realtime_local.apply_change(
-  entity oid, action text, vals jsonb, old_vals jsonb, types jsonb, too_large boolean, groups jsonb
+  entity oid, action text, vals jsonb, old_vals jsonb, types jsonb, too_large boolean, groups jsonb, xid bigint
 ) returns table (columns text[], records text[], olds text[], passed boolean[], access boolean[], error text)
 language plpgsql as $$
 declare
@@ -200,6 +215,7 @@ declare
   counter int;
   row_query text;
 begin
+  perform _realtime_local.await_commit(xid);
   new_json := (
     select jsonb_object_agg(key, _realtime_local.as_json(value, (types ->> key)::oid))
     from jsonb_each_text(coalesce(old_vals, '{}') || vals));
