@@ -190,12 +190,13 @@ async def test_an_older_platform_is_brought_up_to_date(server: PostgresServer) -
 async def test_a_way_that_was_closed_meanwhile_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root runs Postgres as somebody else")
-    launch, closed = PostgresServer._launch, []
+    launch = PostgresServer._launch
+    closed: list[int] = []
 
     async def launch_behind_a_closed_door(self: PostgresServer, port: int) -> None:
         if not closed:
             closed.append(port)
-            tmp_path.chmod(0o700)
+            tmp_path.chmod(0o700)  # noqa: ASYNC240
         await launch(self, port)
 
     monkeypatch.setattr(PostgresServer, "_launch", launch_behind_a_closed_door)
