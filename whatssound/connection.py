@@ -25,6 +25,9 @@ _log = logging.getLogger("whatssound.connection")
 #: Seconds before a token's end at which a joined channel gets the next one.
 _RENEW_BEFORE = 30.0
 
+#: Seconds until the auth server is asked again.
+_TRY_AGAIN = 3.0
+
 
 class Connection:
     """Supervises the generations of one channel.
@@ -154,13 +157,18 @@ class Connection:
 
     async def _renew_tokens(self, link: Link) -> None:
         """Gives a joined channel each next token before the current one ends; the server closes it otherwise."""
+        failed = False
         while True:
             left = self._tokens.expires_in()
-            await self._clock.sleep(max(1.0, left - max(_RENEW_BEFORE, 1.0)) if left is not None else 300.0)
+            wait = max(1.0, left - _RENEW_BEFORE) if left is not None else 300.0
+            # After a failure soon, whatever the source says by now: the channel still has the old token.
+            await self._clock.sleep(_TRY_AGAIN if failed else wait)
+            failed = False
             try:
                 token = await self._tokens.token()
             except (AuthenticationError, TransportError) as error:
                 _log.warning("no fresh token for %s yet: %s", self._spec.topic, error)
+                failed = True
                 continue
             if token == self._token:
                 continue
