@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
 from ...client import WhatsSound
 from ...config import SessionConfig
@@ -19,7 +19,30 @@ from .meter import Meter
 from .script import Act, Add, Advance, Move, Remove, Say, Type, Vote
 from .script import Tip as TipAct
 
-_SETTLING = 30.0
+_SETTLING = 60.0
+#: How often a command is given again, with its key, while nobody knows whether it happened.
+_AGAIN = 3
+
+R = TypeVar("R")
+
+
+async def surely(call: Callable[[str | None], Awaitable[R]]) -> R:
+    """Gives a command until its outcome is known: each time with the key of the first, so that it happens once.
+
+    Args:
+        call: gives the command with a key; None at first.
+
+    Raises:
+        OutcomeUnknownError: nobody knows after several times.
+        WhatsSoundError: what the command itself raises.
+    """
+    key: str | None = None
+    for _ in range(_AGAIN):
+        try:
+            return await call(key)
+        except OutcomeUnknownError as error:
+            key = error.key
+    return await call(key)
 
 
 class Person:
@@ -122,7 +145,9 @@ class Person:
             return
         votes = self.session.votes
         try:
-            receipt = await (votes.cast(song_id, act.value) if act.value else votes.retract(song_id))
+            receipt = await surely(
+                lambda key: votes.cast(song_id, act.value, key=key) if act.value else votes.retract(song_id, key=key)
+            )
         except OutcomeUnknownError:
             self._ledger.doubtful_ballots.add((self.user_id, song_id))
             raise
@@ -137,7 +162,8 @@ class Person:
         return songs[int(lot * len(songs))] if songs else None
 
     async def _tip(self, act: TipAct) -> None:
-        receipt = await self.session.tips.send(act.amount, currency="EUR", note=act.note, key=str(uuid.uuid4()))
+        tips = self.session.tips
+        receipt = await surely(lambda key: tips.send(act.amount, currency="EUR", note=act.note, key=key))
         tip = receipt.tip
         self._ledger.payments[tip.id] = Payment(
             tip.id, self.user_id, act.amount, tip.currency, receipt.key, confirmed=False
@@ -146,18 +172,21 @@ class Person:
 
     async def _queue(self, act: Act) -> None:
         queue, waiting = self.session.queue, self.session.state.queue
-        receipt: QueueReceipt
         match act:
             case Add():
-                receipt = await queue.add(act.title, artist=act.artist, duration=act.duration)
+                receipt = await surely(
+                    lambda key: queue.add(act.title, artist=act.artist, duration=act.duration, key=key)
+                )
             case Advance():
-                receipt = await queue.advance(skipped=act.skipped)
+                receipt = await surely(lambda key: queue.advance(skipped=act.skipped, key=key))
             case Move() if len(waiting) > 1:
                 item = waiting[int(act.item * len(waiting))]
                 others = [other for other in waiting if other.id != item.id]
-                receipt = await queue.move(item.id, before=others[int(act.before * len(others))].id)
+                place = others[int(act.before * len(others))].id
+                receipt = await surely(lambda key: queue.move(item.id, before=place, key=key))
             case Remove() if len(waiting) > 3:
-                receipt = await queue.remove(waiting[int(act.item * len(waiting))].id)
+                gone = waiting[int(act.item * len(waiting))].id
+                receipt = await surely(lambda key: queue.remove(gone, key=key))
             case _:
                 return
         self.answered(type(act).__name__.lower(), receipt)
