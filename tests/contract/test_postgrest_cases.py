@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -54,9 +55,16 @@ def token(auth: str) -> str:
     return KEYRING.sign(claims)
 
 
+@pytest.fixture(scope="module")
+def own_dir() -> Iterator[Path]:
+    """Not below pytest's directory: another pytest that starts meanwhile closes that to the user Postgres runs as."""
+    with tempfile.TemporaryDirectory(prefix="whatssound-") as directory:
+        yield Path(directory)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(tmp_path_factory.mktemp("cases") / "data", durable=False) as running:
+async def server(own_dir: Path) -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(own_dir / "cases", durable=False) as running:
         admin = await asyncpg.connect(running.dsn("supabase_admin"))
         # The recording's roles had no settings of their own.
         await admin.execute("alter role authenticated reset all; alter role anon reset all")

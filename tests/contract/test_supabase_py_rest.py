@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
@@ -51,9 +53,16 @@ insert into public.songs (id, title, plays, tags, facts, during, owner) values
 """
 
 
+@pytest.fixture(scope="module")
+def own_dir() -> Iterator[Path]:
+    """Not below pytest's directory: another pytest that starts meanwhile closes that to the user Postgres runs as."""
+    with tempfile.TemporaryDirectory(prefix="whatssound-") as directory:
+        yield Path(directory)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    async with PostgresServer(tmp_path_factory.mktemp("py") / "data", durable=False) as server:
+async def url(own_dir: Path) -> AsyncIterator[str]:
+    async with PostgresServer(own_dir / "py", durable=False) as server:
         owner = await asyncpg.connect(server.dsn())
         await owner.execute(SCHEMA)
         await owner.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -92,9 +94,16 @@ create procedure public.not_a_function() language sql as 'select 1';
 """
 
 
+@pytest.fixture(scope="module")
+def own_dir() -> Iterator[Path]:
+    """Not below pytest's directory: another pytest that starts meanwhile closes that to the user Postgres runs as."""
+    with tempfile.TemporaryDirectory(prefix="whatssound-") as directory:
+        yield Path(directory)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rest_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(tmp_path_factory.mktemp("rest") / "data", durable=False) as running:
+async def rest_server(own_dir: Path) -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(own_dir / "rest", durable=False) as running:
         owner = await asyncpg.connect(running.dsn())
         await owner.execute(SCHEMA)
         await owner.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
@@ -72,8 +73,8 @@ class Auth:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(tmp_path_factory.mktemp("auth") / "data", durable=False) as running:
+async def server(own_dir: Path) -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(own_dir / "auth", durable=False) as running:
         yield running
 
 
@@ -369,8 +370,8 @@ async def test_a_trigger_of_the_project_can_refuse(server: PostgresServer) -> No
         await owner.close()
 
 
-async def test_a_stopped_service_and_a_lost_database(tmp_path_factory: pytest.TempPathFactory) -> None:
-    async with PostgresServer(tmp_path_factory.mktemp("lost") / "data", durable=False) as own, serve(own) as auth:
+async def test_a_stopped_service_and_a_lost_database(own_dir: Path) -> None:
+    async with PostgresServer(own_dir / "lost", durable=False) as own, serve(own) as auth:
         await auth.sign_up()
         await own.kill()
         status, answer = await auth.send("POST", "/signup", {})

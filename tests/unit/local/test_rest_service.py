@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -121,8 +122,8 @@ async def test_a_busy_pool_says_so(rest_server: PostgresServer, serve_rest: Any)
     await owner.close()
 
 
-async def test_a_database_that_goes_and_comes_back(tmp_path_factory: pytest.TempPathFactory) -> None:
-    async with PostgresServer(tmp_path_factory.mktemp("gone") / "data", durable=False) as server:
+async def test_a_database_that_goes_and_comes_back(own_dir: Path) -> None:
+    async with PostgresServer(own_dir / "gone", durable=False) as server:
         service = RestService(server.dsn, Keyring())
         app = web.Application()
         service.mount(app)
@@ -140,8 +141,8 @@ async def test_a_database_that_goes_and_comes_back(tmp_path_factory: pytest.Temp
         await service.stop()
 
 
-async def test_a_database_that_is_late(tmp_path_factory: pytest.TempPathFactory) -> None:
-    server = PostgresServer(tmp_path_factory.mktemp("late") / "data", durable=False)
+async def test_a_database_that_is_late(own_dir: Path) -> None:
+    server = PostgresServer(own_dir / "late", durable=False)
     await server.start()
     await server.stop()
     service = RestService(server.dsn, Keyring())
