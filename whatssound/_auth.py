@@ -18,7 +18,7 @@ import httpx
 from supabase_auth import AsyncGoTrueClient
 from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
 
-from ._postgrest import transport_error
+from ._postgrest import not_the_api, transport_error
 from .errors import (
     AuthenticationError,
     ConfigurationError,
@@ -55,6 +55,24 @@ def token_claims(token: str) -> Mapping[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
+def is_public_key(token: str) -> bool:
+    """Tells whether a token is a project's anon (publishable) key, and nobody's own."""
+    return token.startswith("sb_publishable_") or token_claims(token).get("role") == "anon"
+
+
+def checked_token(token: object) -> str:
+    """Returns a token that can stand in a header.
+
+    Raises:
+        ConfigurationError: it is empty, or holds what no token holds.
+    """
+    if not isinstance(token, str) or not token:
+        raise ConfigurationError("access_token", "is empty; pass a user's JWT, or None to sign in here")
+    if not token.isascii() or any(character.isspace() for character in token):
+        raise ConfigurationError("access_token", "holds white space or characters that no token has; copy it again")
+    return token
+
+
 def _expires_in(token: str) -> float | None:
     expiry = token_claims(token).get("exp")
     return expiry - time.time() if isinstance(expiry, int | float) else None
@@ -74,7 +92,7 @@ class GivenToken:
     """
 
     def __init__(self, token: AccessToken) -> None:
-        self._given = token
+        self._given = checked_token(token) if isinstance(token, str) else token
         self._current = token if isinstance(token, str) else ""
         self._lock = asyncio.Lock()
 
@@ -119,6 +137,9 @@ class GivenToken:
             raise AuthenticationError(f"the access_token function raised {type(error).__name__}") from error
         if not isinstance(token, str) or not token:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise AuthenticationError(f"the access_token function returned no token but {type(token).__name__}")
+        left = _expires_in(checked_token(token))
+        if left is not None and left <= 0:
+            raise TokenExpiredError("the access_token function gave a token that has expired; make a fresh one")
         return token
 
 
@@ -154,7 +175,7 @@ class SupabaseToken:
             session = await self._client.auth.get_session()
             if session is not None and refused == session.access_token:
                 session = (await self._client.auth.refresh_session()).session
-        except (AuthError, httpx.HTTPError) as error:
+        except (AuthError, httpx.HTTPError, ValueError) as error:
             raise auth_error(error, str(self._client.supabase_url)) from error
         self._current = session.access_token if session is not None else self._client.supabase_key
         return self._current
@@ -241,7 +262,7 @@ class SignedIn:
     async def _refresh(self, session: Session) -> Session:
         try:
             fresh = (await self._auth.refresh_session(session.refresh_token)).session
-        except (AuthError, httpx.HTTPError) as error:
+        except (AuthError, httpx.HTTPError, ValueError) as error:
             ours = auth_error(error, self._where)
             left = _expires_in(session.access_token)
             if isinstance(ours, TransportError) and left is not None and left > 0:
@@ -255,7 +276,7 @@ class SignedIn:
     async def _enter(self, answer: Awaitable[AuthResponse]) -> str:
         try:
             session = (await answer).session
-        except (AuthError, httpx.HTTPError) as error:
+        except (AuthError, httpx.HTTPError, ValueError) as error:
             raise auth_error(error, self._where) from error
         if session is None:
             raise NotSignedInError("signed up, but the e-mail address must be confirmed before signing in")
@@ -263,8 +284,10 @@ class SignedIn:
         return session.user.id
 
 
-def auth_error(error: AuthError | httpx.HTTPError, where: str) -> WhatsSoundError:
-    """Makes our error of what supabase_auth or httpx raised."""
+def auth_error(error: AuthError | httpx.HTTPError | ValueError, where: str) -> WhatsSoundError:
+    """Makes our error of what supabase_auth, httpx or (as a ValueError) the reading of an answer raised."""
+    if isinstance(error, ValueError):
+        return not_the_api(200, where)
     if isinstance(error, httpx.HTTPError):
         return transport_error(error, where)
     if isinstance(error, AuthApiError):

@@ -82,6 +82,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+def not_the_api(status: int, where: str) -> ServerError:
+    """Makes the error of an answer that something other than Supabase gave: a captive portal, a proxy, another site."""
+    error = ServerError(status, f"{where} does not answer as Supabase does; check the URL", sent=status < 300)
+    # A page in the way may go again; another site stays another site.
+    error.retryable = status < 300 or status >= 500
+    return error
+
+
 def classify_response(
     function: str, status: int, headers: Mapping[str, str], body: Mapping[str, Any]
 ) -> WhatsSoundError:
@@ -113,7 +121,9 @@ def classify_response(
         return NotSignedInError() if code == "42501" else InvalidKeyError()
     if code == "42501":
         return refusal("not_allowed", message, status=status)
-    return RefusedError(code or f"http_{status}", message, status=status)
+    if not code:
+        return not_the_api(status, function)
+    return RefusedError(code, message, status=status)
 
 
 def _database_refusal(status: int, message: str, body: Mapping[str, Any]) -> WhatsSoundError:
@@ -180,7 +190,7 @@ class PostgrestRpc:
             _last_response.reset(noted)
         if not isinstance(answer.data, dict):
             # A captive portal or proxy answered 200 with something of its own.
-            raise ServerError(200, "the answer is not the API's JSON object")
+            raise not_the_api(200, self._url)
         return answer.data
 
     def _answered(self, function: str, error: APIError) -> WhatsSoundError:

@@ -134,7 +134,7 @@ class RealtimeLink:
         """Gives the server a fresh token for the joined topic."""
         await self.push("access_token", {"access_token": token})
 
-    # --- tasks --------------------------------------------------------------------------------------------------------
+    # --- tasks
 
     async def _join_topic(self, token: str, listener: LinkListener) -> None:
         spec = self._join
@@ -171,6 +171,10 @@ class RealtimeLink:
     async def _heartbeats(self) -> None:
         while True:
             await self._clock.sleep(self._config.heartbeat_interval)
+            if self._joined_at is None:
+                # A refused join is answered after five seconds, and the server hears nothing else meanwhile; the join
+                # has a deadline of its own.
+                continue
             ref = self._client._make_ref()
             try:
                 await self._ask(_PHOENIX, "heartbeat", {}, ref, self._config.heartbeat_interval)
@@ -259,7 +263,7 @@ class RealtimeLink:
         reason = Reason.CRASHED if event == "phx_error" else Reason.CLOSED
         self._finish(reasons.from_text(self._system_error) if self._system_error else reason, text)
 
-    # --- sending ------------------------------------------------------------------------------------------------------
+    # --- sending
 
     async def _ask(
         self, topic: str, event: str, payload: Mapping[str, Any], ref: str, seconds: float
@@ -289,7 +293,7 @@ class RealtimeLink:
         except (TimeoutError, OSError, websockets.WebSocketException) as error:
             _log.debug("leaving %s was cut short: %s", self._topic, type(error).__name__)
 
-    # --- ending -------------------------------------------------------------------------------------------------------
+    # --- ending
 
     def _handshake_failed(self, error: Exception) -> Ended:
         if isinstance(error, websockets.InvalidStatus):

@@ -102,7 +102,6 @@ class WhatsSound:
         await self._http.aclose()
 
     # --- who we are
-    # -----------------------------------------------------------------------------------------------------------
 
     @property
     def user_id(self) -> str | None:
@@ -158,7 +157,6 @@ class WhatsSound:
         return self._signed_in
 
     # --- sessions
-    # ---------------------------------------------------------------------------------------------------------------
 
     def session(self, session_id: str | UUID, *, config: SessionConfig | None = None) -> Session:
         """Makes a `Session`; open it with ``async with``.

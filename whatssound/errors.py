@@ -65,7 +65,7 @@ class ConfigurationError(WhatsSoundError, ValueError):
         super().__init__(f"{setting}: {problem}")
 
 
-# --- arguments ---------------------------------------------------------------------------------------------------
+# --- arguments
 
 
 class InvalidInputError(WhatsSoundError, ValueError):
@@ -102,7 +102,7 @@ class InvalidTextError(InvalidInputError):
         super().__init__(argument, f"holds {what} at position {position}; remove it")
 
 
-# --- who we are --------------------------------------------------------------------------------------------------
+# --- who we are
 
 
 class AuthenticationError(WhatsSoundError):
@@ -137,7 +137,7 @@ class TokenExpiredError(AuthenticationError):
         super().__init__(detail)
 
 
-# --- the database said no ------------------------------------------------------------------------------------------
+# --- the database said no
 
 
 class RefusedError(WhatsSoundError):
@@ -315,7 +315,7 @@ class MessageRejectedError(WhatsSoundError):
         super().__init__(text)
 
 
-# --- on the way ------------------------------------------------------------------------------------------------------
+# --- on the way
 
 
 class TransportError(WhatsSoundError):

@@ -67,6 +67,7 @@ class Feed:
         publish: called with each event, after it has been applied to the state.
         report: called with what went wrong in reading, which never stops the feed.
         synced: called when the state equals the database's again.
+        rejoined: called with each join of the channel.
         lost: called when the session may not be read any more (banned, or made private); `run` then ends.
         chance: draws a uniform random number in [0, 1).
     """
@@ -84,6 +85,7 @@ class Feed:
         publish: Callable[[Event], None],
         report: Callable[[Exception], None],
         synced: Callable[[], None],
+        rejoined: Callable[[], None],
         lost: Callable[[WhatsSoundError], None],
         chance: Callable[[], float],
     ) -> None:
@@ -97,6 +99,7 @@ class Feed:
         self._publish_event = publish
         self._report = report
         self._synced = synced
+        self._rejoined = rejoined
         self._lost = lost
         self._chance = chance
         self._sequencer = Sequencer()
@@ -111,13 +114,13 @@ class Feed:
         self._held: list[Callable[[], None]] | None = None
 
     # --- what the channel brings (LinkListener)
-    # --------------------------------------------------------------------------
 
     def joined(self) -> None:
         """The channel is joined; changes flow a little later, or the server never says so."""
         self._roster.rejoined()
         self._ready_by = self._clock.monotonic() + self._config.connection.ready_timeout
         self._wake.set()
+        self._rejoined()
 
     def changes_flow(self) -> None:
         """From now on rows arrive; what was committed before may be missing, so the log is asked, every time."""
@@ -155,7 +158,6 @@ class Feed:
         self._people(self._roster.diff(joins, leaves))
 
     # --- what the session's own parts bring
-    # ---------------------------------------------------------------------------------
 
     def said(self, message: Message) -> None:
         """Shows an own message at once."""
@@ -191,7 +193,6 @@ class Feed:
         self._wake.set()
 
     # --- the loop
-    # -------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Resyncs when wanted, reconciles now and then, and expires what is stale; until cancelled or `lost`."""
@@ -317,7 +318,6 @@ class Feed:
         return 1
 
     # --- delivering
-    # -------------------------------------------------------------------------------------------------------------
 
     def _when_ready(self, deliver: Callable[[], None]) -> None:
         """Delivers now, or after the resync under way, so that what was missed comes first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from .core.reasons import Reason
 from .errors import (
     AuthenticationError,
     MessageRejectedError,
+    NotSignedInError,
     OutboxFullError,
     ProtocolError,
     RefusedError,
@@ -111,6 +112,7 @@ class Outbox:
         chance: draws a uniform random number in [0, 1), for back-off.
         settled: called with each receipt and its outcome, once it is known.
         learned: called with the session's ``last_seq`` of each answer.
+        author: answers the id of the user that the next call will be made as; None: whoever wrote the messages.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Outbox:
         chance: Callable[[], float],
         settled: Callable[[MessageReceipt, StoredRow | MessageRejectedError], None],
         learned: Callable[[int], None],
+        author: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         self._session_id = session_id
         self._gateway = gateway
@@ -131,6 +134,7 @@ class Outbox:
         self._chance = chance
         self._settled = settled
         self._learned = learned
+        self._author = author
         self._batcher: Batcher[MessageReceipt] = Batcher(
             interval=config.interval,
             size=config.batch_size,
@@ -222,7 +226,6 @@ class Outbox:
         return len(left)
 
     # --- one batch
-    # -----------------------------------------------------------------------------------------------------
 
     async def _send(self, batch: list[MessageReceipt], backoff: Backoff) -> None:
         again, wait = await self._store(batch)
@@ -240,8 +243,11 @@ class Outbox:
 
     async def _store(self, batch: Sequence[MessageReceipt]) -> tuple[set[MessageReceipt], float]:
         """Stores a batch; returns what must go again, and the seconds the server asked for."""
-        rows = [{"id": receipt.message.id, "content": receipt.message.content} for receipt in batch]
         try:
+            batch = await self._still_ours(batch)
+            if not batch:
+                return set(), 0.0
+            rows = [{"id": receipt.message.id, "content": receipt.message.content} for receipt in batch]
             answer = await self._gateway.once("insert_messages", {"p_session_id": self._session_id, "p_messages": rows})
         except RefusedError as error:
             return await self._refused(batch, error)
@@ -256,6 +262,22 @@ class Outbox:
         self.stats.batches += 1
         self.stats.rows += len(batch)
         return self._answered(batch, answer)
+
+    async def _still_ours(self, batch: Sequence[MessageReceipt]) -> Sequence[MessageReceipt]:
+        """Rejects what somebody else wrote: words must never be stored under another name.
+
+        Raises:
+            WhatsSoundError: nobody is signed in at the moment, or that cannot be told.
+        """
+        if self._author is None:
+            return batch
+        author = await self._author()
+        if author is None:
+            raise NotSignedInError
+        for receipt in batch:
+            if receipt.message.user_id != author:
+                self._reject(receipt, "other_user", detail="its author has signed out and somebody else has signed in")
+        return [receipt for receipt in batch if receipt.message.user_id == author]
 
     async def _refused(
         self, batch: Sequence[MessageReceipt], error: WhatsSoundError

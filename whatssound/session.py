@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from ._auth import is_public_key
 from .chat import Chat
 from .config import SessionConfig
 from .connection import Connection
@@ -20,15 +20,19 @@ from .core.reducer import RoomState
 from .errors import (
     ConnectionRefusedByServerError,
     MessageRejectedError,
+    NotSignedInError,
     SessionClosedError,
     TransportError,
     UnreachableError,
     WhatsSoundError,
+    refusal,
 )
 from .events import EventBase, Status, StatusChanged
+from .features import Features
 from .feed import Feed, change_bindings
 from .gateway import Gateway
-from .models import Member, SessionId, StoredRow
+from .handlers import ErrorHandler, Handler, Handlers
+from .models import Member, SessionId, SessionInfo, StoredRow
 from .moderation import Moderation
 from .outbox import MessageReceipt, Outbox
 from .ports import Clock, JoinSpec, LinkFactory, TokenSource
@@ -44,11 +48,9 @@ from .votes import Votes
 _log = logging.getLogger("whatssound")
 
 E = TypeVar("E", bound=EventBase)
-Handler = Callable[[E], Any]
-ErrorHandler = Callable[[Exception], Any]
 
 #: Reasons that no later attempt cures, so that opening fails at once instead of after its deadline.
-_HOPELESS = frozenset({Reason.UNAUTHORIZED.value, Reason.NOT_FOUND.value})
+_HOPELESS = frozenset({Reason.UNAUTHORIZED.value, Reason.NOT_FOUND.value, Reason.TOKEN.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +110,11 @@ class Session:
         self._clock = clock
         self._chance = chance.random
         self._streams = Streams(config.reader_events)
-        self._handlers: list[tuple[type[EventBase], Handler[Any]]] = []
-        self._on_error: ErrorHandler | None = None
-        self._features: _Features | None = None
+        self._handlers = Handlers(self._streams, f"session {session_id}")
+        self._features: Features | None = None
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._outbox_task: asyncio.Task[None] | None = None
-        self._handler_tasks: list[asyncio.Task[None]] = []
         self._went_live = asyncio.Event()
         self._failure: WhatsSoundError | None = None
         self._last_status = StatusChanged(status=Status.NEW)
@@ -123,7 +123,6 @@ class Session:
         return f"<Session {self.id} {self.status.value}>"
 
     # --- features
-    # -----------------------------------------------------------------------------------------------------------
 
     @property
     def chat(self) -> Chat:
@@ -189,7 +188,6 @@ class Session:
         )
 
     # --- events
-    # -------------------------------------------------------------------------------------------------------------
 
     def events(self) -> EventStream:
         """Returns a new reader: an async iterator over everything from now on. Any number of readers may be open."""
@@ -211,14 +209,12 @@ class Session:
                 return self.on(kind, given)
 
             return decorate
-        self._handlers.append((kind, handler))
-        if self._group is not None:
-            self._start_handler(kind, handler)
+        self._handlers.add(kind, handler)
         return handler
 
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
         """Sets the function, sync or async, that gets what handlers raise and cannot be read; else it is logged."""
-        self._on_error = handler
+        self._handlers.on_error = handler
         return handler
 
     async def wait_for(
@@ -250,7 +246,6 @@ class Session:
         raise SessionClosedError("the session was closed while waiting for an event")
 
     # --- opening and closing
-    # ------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._features is not None:
@@ -276,13 +271,32 @@ class Session:
         await self._tokens.token()
         if self._tokens.user_id is None:
             # A service key or a bare anon key has no place in the session; it may read what its role may.
+            await self._check_access()
             return None
         answer = await self._gateway.command(
             "join_session", {"p_session_id": self.id, "p_username": self._tokens.username}
         )
         return parse(Member, "join_session", answer.get("me"))
 
-    def _wire(self, me: Member | None) -> _Features:
+    async def _check_access(self) -> None:
+        """Asks the database what a refused join would not say.
+
+        Raises:
+            SessionEndedError: the session has ended, so nobody may join its channel.
+            NotSignedInError: a private channel is for users.
+            WhatsSoundError: what reading the session met: unknown, wrong key, unreachable …
+        """
+        answer = await self._gateway.read("session_snapshot", {"p_session_id": self.id, "p_messages": 1})
+        if parse(SessionInfo, "session_snapshot", answer.get("session")).status == "ended":
+            raise refusal("session_ended", "the session has ended")
+        if self.config.private and is_public_key(await self._tokens.token()):
+            raise NotSignedInError
+
+    async def _who_asks(self) -> str | None:
+        await self._tokens.token()  # an app's own client may have signed in or out since
+        return self._tokens.user_id
+
+    def _wire(self, me: Member | None) -> Features:
         config, user_id = self.config, self._tokens.user_id
         room_state = RoomState(user_id, config.history)
         room_state.me = me
@@ -296,7 +310,8 @@ class Session:
             config=config,
             clock=self._clock,
             publish=self._streams.publish,
-            report=self._report,
+            report=self._handlers.report,
+            rejoined=self._rejoined,
             synced=self._synced,
             lost=self._lost,
             chance=self._chance,
@@ -309,6 +324,7 @@ class Session:
             chance=self._chance,
             settled=self._settled,
             learned=feed.learned,
+            author=self._who_asks,
         )
         connection = Connection(
             JoinSpec(
@@ -321,7 +337,7 @@ class Session:
             self._tokens,
             config.connection,
             self._clock,
-            listener=_Listener(feed, self._joined),
+            listener=feed,
             changed=self._status_changed,
             chance=self._chance,
         )
@@ -338,25 +354,21 @@ class Session:
             server_time=server_time,
             ids=Uuid7Source(random.SystemRandom().getrandbits),
         )
-        return _Features(room)
+        return Features(room)
 
-    def _start(self, parts: _Features) -> None:
+    def _start(self, parts: Features) -> None:
         room = parts.room
         self._connecting = self._spawn(self._connect(room.connection), "connection")
         self._spawn(room.feed.run(), "feed")
         self._spawn(parts.presence.run(), "presence")
         self._spawn(self._heartbeats(room), "occupancy")
         self._outbox_task = self._group_of().create_task(room.outbox.run(), name="whatssound-outbox")
-        for kind, handler in self._handlers:
-            self._start_handler(kind, handler)
+        self._handlers.start(self._group_of())
         if self._tokens.user_id is not None and self.config.track_presence:
             parts.presence.show()
 
-    def _spawn(self, work: Awaitable[None], name: str) -> asyncio.Task[None]:
-        async def until_cancelled() -> None:
-            await work
-
-        task = self._group_of().create_task(until_cancelled(), name=f"whatssound-{name}")
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._group_of().create_task(work, name=f"whatssound-{name}")
         self._tasks.append(task)
         return task
 
@@ -368,6 +380,8 @@ class Session:
         except TimeoutError:
             last = self._last_status
             raise UnreachableError("Realtime", last.detail or f"not live within {deadline:g} s") from None
+        if isinstance(self._failure, ConnectionRefusedByServerError):
+            await self._check_access()
         if self._failure is not None:
             raise self._failure
 
@@ -389,13 +403,13 @@ class Session:
                 await asyncio.wait(self._tasks)
             room.connection.closed()
             self._streams.end(self._failure)
-            if self._handler_tasks:
-                await asyncio.wait(self._handler_tasks, timeout=self.config.handler_tasks)
+            await self._handlers.finish(self.config.handler_tasks)
         finally:
             if self._outbox_task is not None:
                 self._outbox_task.cancel()
-            for task in (*self._tasks, *self._handler_tasks):
+            for task in self._tasks:
                 task.cancel()
+            self._handlers.cancel()
             self._group = None
             # A task group would wrap what the body raised in an ExceptionGroup; only cancellation concerns it.
             cancelled = isinstance(error, asyncio.CancelledError)
@@ -410,7 +424,6 @@ class Session:
             _log.warning("closed %s with %d chat messages whose outcome is not known", self.id, left)
 
     # --- what the parts say
-    # -------------------------------------------------------------------------------------------------
 
     async def _connect(self, connection: Connection) -> None:
         try:
@@ -432,7 +445,7 @@ class Session:
                     room.feed.learned(answer["last_seq"])
             await self._clock.sleep(self.config.occupancy_interval)
 
-    def _joined(self) -> None:
+    def _rejoined(self) -> None:
         self._parts().presence.joined()
 
     def _synced(self) -> None:
@@ -447,9 +460,18 @@ class Session:
         self._last_status = event
         if event.status is Status.LIVE:
             self._went_live.set()
-        elif event.status is Status.RECONNECTING and not self._went_live.is_set() and event.reason in _HOPELESS:
-            self._fail(ConnectionRefusedByServerError(event.detail or event.reason))
         self._streams.publish(event)
+        if event.status is Status.RECONNECTING and event.reason in _HOPELESS:
+            self._refused(event)
+
+    def _refused(self, event: StatusChanged) -> None:
+        session = self._parts().room.state.session
+        if not self._went_live.is_set():
+            # A token that is refused may have ended on the way; the next attempt has a fresh one.
+            if event.reason != Reason.TOKEN.value or event.attempt > 1:
+                self._fail(ConnectionRefusedByServerError(event.detail or event.reason or ""))
+        elif session is not None and session.status == "ended":
+            self._lost(refusal("session_ended", "the session has ended"))
 
     def _fail(self, error: WhatsSoundError) -> None:
         self._failure = error
@@ -463,48 +485,7 @@ class Session:
         else:
             feed.rejected(receipt.message, outcome.reason)
 
-    def _report(self, error: Exception) -> None:
-        if self._on_error is None:
-            _log.warning("%s: %s", self.id, error)
-            return
-        try:
-            answer = self._on_error(error)
-        except Exception:  # noqa: BLE001 - whatever a user's function raises must not reach the connection
-            _log.exception("the on_error function of %s raised", self.id)
-            return
-        if asyncio.iscoroutine(answer):
-            if self._group is None:
-                answer.close()
-                _log.warning("%s: %s (closed, so on_error could not run)", self.id, error)
-                return
-            task = self._group.create_task(self._finish(answer), name="whatssound-on-error")
-            self._handler_tasks.append(task)
-            task.add_done_callback(self._handler_tasks.remove)
-
-    async def _finish(self, answer: Awaitable[Any]) -> None:
-        try:
-            await answer
-        except Exception:  # noqa: BLE001 - see _report
-            _log.exception("the on_error function of %s raised", self.id)
-
-    def _start_handler(self, kind: type[EventBase], handler: Handler[Any]) -> None:
-        stream = self.events()
-        task = self._group_of().create_task(self._handle(stream, kind, handler), name="whatssound-handler")
-        self._handler_tasks.append(task)
-
-    async def _handle(self, stream: EventStream, kind: type[EventBase], handler: Handler[Any]) -> None:
-        with contextlib.suppress(WhatsSoundError):  # how the session ended is told by `events()` and `status`
-            async for event in stream:
-                if not isinstance(event, kind):
-                    continue
-                try:
-                    answer = handler(event)
-                    if asyncio.iscoroutine(answer):
-                        await answer
-                except Exception as error:  # noqa: BLE001 - handlers are the user's; their errors go to on_error
-                    self._report(error)
-
-    def _parts(self) -> _Features:
+    def _parts(self) -> Features:
         if self._features is None:
             raise SessionClosedError
         return self._features
@@ -513,36 +494,3 @@ class Session:
         if self._group is None:
             raise SessionClosedError
         return self._group
-
-
-class _Features:
-    """The features of an open session."""
-
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        self.chat = Chat(room)
-        self.votes = Votes(room)
-        self.tips = Tips(room)
-        self.queue = Queue(room)
-        self.typing = Typing(room)
-        self.presence = Presences(room)
-        self.moderation = Moderation(room)
-        self.state = LiveState(room.state, lambda: room.connection.status, room.server_time.now)
-
-
-class _Listener:
-    """Passes what arrives to the feed, and tells the session of a join."""
-
-    def __init__(self, feed: Feed, joined: Callable[[], None]) -> None:
-        self._feed = feed
-        self._joined = joined
-        self.changes_flow = feed.changes_flow
-        self.broadcast = feed.broadcast
-        self.row_changed = feed.row_changed
-        self.presence_state = feed.presence_state
-        self.presence_diff = feed.presence_diff
-
-    def joined(self) -> None:
-        """Tells both."""
-        self._feed.joined()
-        self._joined()

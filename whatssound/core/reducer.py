@@ -84,7 +84,7 @@ class RoomState:
         self._ban_seq = 0
         self._my_vote_seq: dict[SongId, int] = {}
 
-    # --- reading ------------------------------------------------------------------------------------------------------
+    # --- reading
 
     @property
     def now_playing(self) -> QueueItem | None:
@@ -108,7 +108,6 @@ class RoomState:
         return (*stored, *self._claims.values())[-self._history :]
 
     # --- changing
-    # ----------------------------------------------------------------------------------------------------------
 
     def load(self, snapshot: Snapshot) -> None:
         """Takes over a snapshot, unless the state is already newer."""
@@ -189,7 +188,7 @@ class RoomState:
                 if event.counted:
                     self._tip(event, -1)
             case QueueChanged():
-                self._item(event.item)
+                self.take_item(event.item)
             case MemberChanged():
                 self._member(event)
             case SessionChanged():
@@ -250,7 +249,8 @@ class RoomState:
             del totals[event.tip.currency]
         self.tips = TipTotals(totals=totals, count=self.tips.count + sign)
 
-    def _item(self, item: QueueItem) -> None:
+    def take_item(self, item: QueueItem) -> None:
+        """Takes an item as an RPC's answer has it, unless a newer version is known."""
         known = self._items.get(item.id)
         last = known.seq if known is not None else self._gone.get(item.id, -1)
         if item.seq < last:
