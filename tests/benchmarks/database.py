@@ -1,7 +1,8 @@
 """Measures the database: history at growing size, batches, votes, and partitions made under load.
 
 Starts a Postgres of its own, with fsync unless told otherwise, fills it as a year of sessions would have, measures,
-prints a table and optionally writes JSON. The seed-style way (one plain table, one INSERT a message) runs beside it in the same server.
+prints a table and optionally writes JSON. The seed-style way (one plain table, one INSERT a message) runs beside it in
+the same server.
 
     python tests/benchmarks/database.py --scales 100000,1000000,10000000 --json result.json
 """
