@@ -187,6 +187,15 @@ class Feed:
         """A heartbeat said how many are here."""
         self._room.occupancy = count
 
+    async def refresh(self) -> None:
+        """Looks at the log now: somebody has just been told that what they see is old."""
+        if not self._loaded:
+            return
+        try:
+            await self._catch_up()
+        except WhatsSoundError as error:
+            self._report(error)
+
     def resync_soon(self) -> None:
         """Asks for a look at the log without waiting for its time."""
         self._resync_wanted = True

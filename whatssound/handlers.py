@@ -48,7 +48,7 @@ class Handlers:
             self._run(group, kind, handler)
 
     async def finish(self, seconds: float) -> None:
-        """Waits until the handlers have done what they hold, once the streams have ended; cancels those that have not."""
+        """Waits for the handlers to do what they hold, once the streams have ended; cancels those that take longer."""
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=seconds)
         self.cancel()

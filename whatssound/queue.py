@@ -8,7 +8,7 @@ from uuid import UUID
 
 from .core.identifiers import as_uuid
 from .core.text import storable
-from .errors import InvalidInputError, NotFoundError, refusal
+from .errors import InvalidInputError, NotFoundError, QueueConflictError, refusal
 from .gateway import make_key
 from .models import QueueItem, QueueReceipt
 from .room import Room, parse
@@ -123,7 +123,12 @@ class Queue:
     ) -> QueueReceipt:
         self._room.user_id()
         key = as_uuid(key, "key") if key is not None else make_key()
-        answer = await self._room.command(function, params, key=key)
+        try:
+            answer = await self._room.command(function, params, key=key)
+        except QueueConflictError:
+            # The advice is to read the state and decide again, so the state has to be the new one by then.
+            await self._room.feed.refresh()
+            raise
         receipt = parse(QueueReceipt, function, {**answer, "key": key})
         # The answer is newer than what the channel has brought so far: a next call needs the item's new version.
         for item in (receipt.previous, receipt.item):
