@@ -196,11 +196,6 @@ class Feed:
         except WhatsSoundError as error:
             self._report(error)
 
-    def resync_soon(self) -> None:
-        """Asks for a look at the log without waiting for its time."""
-        self._resync_wanted = True
-        self._wake.set()
-
     # --- the loop
 
     async def run(self) -> None:
