@@ -23,6 +23,12 @@ _EXPOSED = "Content-Encoding, Content-Location, Content-Range, Content-Type, Dat
 _METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS,TRACE,CONNECT"
 
 
+PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
+"""The new kind of public key, the one that every `supabase start` prints."""
+SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105 - public on purpose, for local use only
+"""The new kind of secret key, likewise."""
+
+
 class Gateway:
     """Serves the services on one port.
 
@@ -49,7 +55,7 @@ class Gateway:
         self._keyring = keyring
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
-        middlewares = [_cors, _faulty(faults), _checking_key(keyring)]
+        middlewares = [_cors, _faulty(faults), _translating_keys(keyring), _checking_key(keyring)]
         self.app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY)
 
         async def health(_: web.Request) -> web.Response:
@@ -125,6 +131,28 @@ def _faulty(faults: Faults) -> Middleware:
         if request.path.startswith("/_local/"):  # the way out of a fault is never faulty
             return await handler(request)
         return await faults.apply(request, handler)
+
+    return middleware
+
+
+def _translating_keys(keyring: Keyring) -> Middleware:
+    """The new keys are opaque: the services are given the tokens that they stand for."""
+    tokens = {PUBLISHABLE_KEY: keyring.anon_key, SECRET_KEY: keyring.service_key}
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        in_url = request.query.get("apikey")
+        key = request.headers.get("apikey") or in_url
+        token = tokens.get(key or "")
+        if token is None:
+            return await handler(request)
+        headers = request.headers.copy()
+        headers["apikey"] = token
+        bearer = headers.get("Authorization", "").removeprefix("Bearer ")
+        if not bearer or bearer in tokens:
+            headers["Authorization"] = f"Bearer {token}"
+        url = request.rel_url.update_query(apikey=token) if in_url in tokens else request.rel_url
+        return await handler(request.clone(headers=headers, rel_url=url))
 
     return middleware
 

@@ -16,7 +16,7 @@ from whatssound.local.control import Control
 from whatssound.local.database import Database, ExistingDatabase, OwnDatabase
 from whatssound.local.errors import LocalStackError
 from whatssound.local.faults import Faults
-from whatssound.local.gateway import Gateway
+from whatssound.local.gateway import PUBLISHABLE_KEY, SECRET_KEY, Gateway
 from whatssound.local.migrate import apply_migrations, apply_seed, apply_sql_once
 from whatssound.local.ports import Service
 from whatssound.local.services import ServiceSettings, build_services
@@ -133,6 +133,16 @@ class LocalStack:
         return self._keyring.service_key
 
     @property
+    def publishable_key(self) -> str:
+        """The new kind of public key (`SUPABASE_PUBLISHABLE_KEY`); as good as `anon_key`."""
+        return PUBLISHABLE_KEY
+
+    @property
+    def secret_key(self) -> str:
+        """The new kind of secret key (`SUPABASE_SECRET_KEY`); as good as `service_key`."""
+        return SECRET_KEY
+
+    @property
     def jwt_secret(self) -> str:
         """What HS256 tokens are signed with (`SUPABASE_JWT_SECRET`)."""
         return self._keyring.secret
@@ -163,6 +173,8 @@ class LocalStack:
             "SUPABASE_URL": self.url,
             "SUPABASE_ANON_KEY": self.anon_key,
             "SUPABASE_SERVICE_ROLE_KEY": self.service_key,
+            "SUPABASE_PUBLISHABLE_KEY": self.publishable_key,
+            "SUPABASE_SECRET_KEY": self.secret_key,
             "SUPABASE_JWT_SECRET": self.jwt_secret,
             "SUPABASE_DB_URL": self.db_url,
         }

@@ -81,7 +81,8 @@ async def sql(dsn: str, text: str) -> Any:
 async def test_ready_when_the_env_file_is_there_and_gone_after_ctrl_c(tmp_path: Path) -> None:
     async with dev(tmp_path, "--port", "0", "--plan", "free") as running:
         assert set(running.env) == {
-            "SUPABASE_URL", "SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL",
+            "SUPABASE_URL", "SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_PUBLISHABLE_KEY",
+            "SUPABASE_SECRET_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL",
         }  # fmt: skip
         assert stat.S_IMODE((tmp_path / "stack.env").stat().st_mode) == 0o600
         async with aiohttp.ClientSession() as http, http.get(running.env["SUPABASE_URL"]) as answer:

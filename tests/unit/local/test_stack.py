@@ -65,12 +65,29 @@ async def test_the_well_known_keys_and_the_environment(fresh_stack: LocalStack) 
         "SUPABASE_URL": fresh_stack.url,
         "SUPABASE_ANON_KEY": fresh_stack.anon_key,
         "SUPABASE_SERVICE_ROLE_KEY": fresh_stack.service_key,
+        "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH",
+        "SUPABASE_SECRET_KEY": "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz",
         "SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long",
         "SUPABASE_DB_URL": fresh_stack.db_url,
     }
     assert await sql(fresh_stack.db_url, "select current_user::text") == "postgres"
     for secret in (fresh_stack.service_key, fresh_stack.jwt_secret):
         assert secret not in repr(fresh_stack)
+
+
+async def test_the_new_keys_are_as_good_as_the_old(fresh_stack: LocalStack) -> None:
+    public, secret = fresh_stack.publishable_key, fresh_stack.secret_key
+    songs = "/rest/v1/songs?limit=1"
+    assert await call(fresh_stack, "GET", songs, key=public) == await call(fresh_stack, "GET", songs)
+    assert (await call(fresh_stack, "GET", songs, key=secret))[0] == 200
+    assert (await call(fresh_stack, "GET", "/auth/v1/admin/users", key=public))[0] in {401, 403}
+    assert (await call(fresh_stack, "GET", "/auth/v1/admin/users", key=secret))[0] == 200
+    assert (await call(fresh_stack, "GET", "/rest/v1/songs", key="sb_publishable_other"))[0] == 401
+    url = f"{fresh_stack.url}/realtime/v1/websocket?apikey={public}&vsn=1.0.0"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as connected:
+        await connected.send_json({"topic": "realtime:t", "event": "phx_join", "payload": {"config": {}}, "ref": "1"})
+        assert (await connected.receive_json())["payload"]["status"] == "ok"
+        assert fresh_stack.faults.sockets == 1
 
 
 async def test_migrations_have_been_applied_as_the_projects_own_role(fresh_stack: LocalStack) -> None:
