@@ -112,7 +112,8 @@ async def test_snippets_of_the_docs_run_in_a_session(block: Block, stack: LocalS
 @pytest.mark.parametrize("block", _blocks_to("pytest"), ids=str)
 async def test_tests_of_the_docs_pass(block: Block, stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(block.code, "utf-8")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n", "utf-8")
+    settings = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+    (tmp_path / "pytest.ini").write_text(settings, "utf-8")
     output = await _run(stack, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path), cwd=tmp_path)
     assert re.search(r"\d+ passed", output), output
 
