@@ -18,10 +18,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from realtime_replay import DifferenceError, Replay, Target
-
+from tests.contract.realtime_replay import DifferenceError, Replay, Target
 from whatssound.local.migrate import apply_sql
 from whatssound.local.postgres import PostgresServer
 from whatssound.local.realtime import Limits, RealtimeService
