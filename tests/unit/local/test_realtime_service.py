@@ -217,7 +217,10 @@ async def test_a_frozen_server_goes_on_where_it_stopped(server: Server, connect:
     await speaker.silence()
     await listener.silence()
     assert not speaker.ws.closed
+    late = asyncio.create_task(connect())
+    assert not (await asyncio.wait({late}, timeout=0.2))[0]
     server.service.hooks.frozen = False
+    assert not (await late).ws.closed
     assert (await listener.frame())[4]["event"] == "e"
     assert (await speaker.frame())[1] == "2"
 

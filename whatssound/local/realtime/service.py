@@ -233,6 +233,7 @@ class RealtimeService:
     # ------------------------------------------------------------------------------------------------------ requests
 
     async def _request(self, request: web.Request) -> web.StreamResponse:
+        await self.hooks.thawed()
         path = request.rel_url.raw_path
         gateway = path.startswith(_GATEWAY)
         if gateway and request.method == "OPTIONS":
@@ -242,6 +243,7 @@ class RealtimeService:
         return await self._api.handle(request, path.removeprefix(_GATEWAY))
 
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
+        await self.hooks.thawed()
         server = self._server
         if server is None:
             return _unavailable()
