@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from whatssound.local.errors import LocalStackError
 from whatssound.local.tokens import Keyring
@@ -50,7 +51,7 @@ class _Forwarder:
         try:
             async with self._client.request(
                 request.method,
-                f"{url}?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else url,
+                _target(url, request),
                 headers=_without_hop(request.headers),
                 data=body or None,
                 allow_redirects=False,
@@ -66,9 +67,8 @@ class _Forwarder:
         """Joins a WebSocket with one of the upstream's until either ends."""
         if self._client is None:
             return web.json_response(_UNAVAILABLE, status=503)
-        query = request.rel_url.raw_query_string
         try:
-            far = await self._client.ws_connect(f"{url}?{query}" if query else url, max_msg_size=0)
+            far = await self._client.ws_connect(_target(url, request), max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
             return web.json_response({"error": error.message}, status=error.status)
         except aiohttp.ClientError:
@@ -97,6 +97,12 @@ async def _pump(
                 await sink.send_bytes(message.data)
     with contextlib.suppress(ConnectionError):
         await sink.close(code=source.close_code or 1000)
+
+
+def _target(url: str, request: web.Request) -> URL:
+    query = request.rel_url.raw_query_string
+    # As it came: what the client encoded and what it did not may matter.
+    return URL(f"{url}?{query}" if query else url, encoded=True)
 
 
 def _without_hop(headers: object) -> CIMultiDict[str]:

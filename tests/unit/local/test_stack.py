@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
+from json import loads as json_of
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
+from yarl import URL
 
 from whatssound.local import LocalStack, LocalStackError
 from whatssound.local.errors import DataDirectoryInUseError, MigrationError, PortInUseError, PostgresStartError
@@ -247,6 +250,28 @@ async def test_a_channel_is_kicked_and_a_subscription_left_in_doubt(fresh_stack:
     assert seen[-1]["event"] == "phx_close"
 
 
+async def test_a_lost_response_leaves_its_work_in_the_database(fresh_stack: LocalStack) -> None:
+    fresh_stack.faults.lose_response("/auth/v1/signup")
+    with pytest.raises(aiohttp.ClientError):
+        await call(fresh_stack, "POST", "/auth/v1/signup", json={"data": {"username": "ana"}})
+    count = "select count(*) from auth.users where raw_user_meta_data ->> 'username' = 'ana'"
+    assert await sql(fresh_stack.dsn("supabase_admin"), count) == 1
+
+
+async def test_frozen_sockets_hang_until_the_thaw(fresh_stack: LocalStack) -> None:
+    url = f"{fresh_stack.url}/realtime/v1/websocket?apikey={fresh_stack.anon_key}&vsn=1.0.0"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as connected:
+        beat = {"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": "1"}
+        await connected.send_json(beat)
+        await connected.receive_json()
+        fresh_stack.faults.freeze_sockets()
+        await connected.send_json(beat)
+        with pytest.raises(TimeoutError):
+            await connected.receive_json(timeout=0.3)
+        fresh_stack.faults.thaw()
+        assert (await connected.receive_json(timeout=10))["payload"]["status"] == "ok"
+
+
 async def test_an_existing_database_is_used_and_left_running(tmp_path: Path) -> None:
     async with PostgresServer(tmp_path / "data", durable=False) as server:
         url = server.dsn("supabase_admin")
@@ -294,6 +319,61 @@ async def test_a_real_realtime_elsewhere_is_passed_on_to(fresh_stack: LocalStack
             assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 4001)
         await stack.stop_service("realtime")
         assert (await call(stack, "GET", "/realtime/v1/websocket"))[0] == 503
+
+
+FAKE_POSTGREST = f"""#!{sys.executable}
+import json, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        settings = {{name: value for name, value in os.environ.items() if name.startswith("PGRST_")}}
+        told = {{"path": self.path, "bearer": self.headers["Authorization"], "sent": sent, "settings": settings}}
+        body = json.dumps(told).encode()
+        self.send_response(201)
+        self.send_header("Content-Range", "0-0/1")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
+
+HTTPServer(("127.0.0.1", int(os.environ["PGRST_SERVER_PORT"])), Handler).serve_forever()
+"""
+
+
+async def test_a_real_postgrest_is_run_with_supabases_settings(tmp_path: Path) -> None:
+    binary = tmp_path / "postgrest"
+    binary.write_text(FAKE_POSTGREST)
+    binary.chmod(0o755)
+    async with bare(postgrest_bin=binary) as stack:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(
+                URL(f"{stack.url}/rest/v1/songs?select=id,a%2Cb&id=eq.1", encoded=True),
+                headers={"apikey": stack.anon_key, "Authorization": "Bearer t"},
+                json={"n": 1},
+            ) as answer,
+        ):
+            told = await answer.json()
+            assert (answer.status, answer.headers["Content-Range"]) == (201, "0-0/1")
+        assert (told["path"], told["bearer"]) == ("/songs?select=id,a%2Cb&id=eq.1", "Bearer t")
+        assert json_of(told["sent"]) == {"n": 1}
+        settings = told["settings"]
+        assert settings["PGRST_DB_URI"] == stack.dsn("authenticator")
+        assert settings["PGRST_JWT_SECRET"] == stack.jwt_secret
+        assert (settings["PGRST_DB_ANON_ROLE"], settings["PGRST_DB_EXTRA_SEARCH_PATH"]) == ("anon", "public,extensions")
+        port = int(settings["PGRST_SERVER_PORT"])
+        await stack.stop_service("rest")
+        assert closed(port)
+        assert (await call(stack, "GET", "/rest/v1/songs"))[0] == 503
+        await stack.start_service("rest")
+        assert (await call(stack, "GET", "/rest/v1/songs"))[0] == 201
 
 
 async def test_a_postgrest_that_is_none_is_named(tmp_path: Path) -> None:
