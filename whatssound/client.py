@@ -15,7 +15,7 @@ from ._realtime import RealtimeLink
 from .config import SessionConfig
 from .core.identifiers import as_uuid
 from .core.text import storable
-from .errors import ConfigurationError, InvalidInputError, NotSignedInError
+from .errors import ConfigurationError, InvalidInputError, NotSignedInError, ProtocolError
 from .gateway import Gateway
 from .models import LeaderboardEntry, SessionId, SessionInfo, Tip
 from .ports import JoinSpec, SystemClock, TokenSource
@@ -238,7 +238,7 @@ class WhatsSound:
     async def dj_leaderboard(self, currency: str, *, limit: int = 10) -> tuple[LeaderboardEntry, ...]:
         """Returns the DJs with the most confirmed tips in a currency."""
         answer = await self._gateway.read("dj_leaderboard", {"p_currency": currency, "p_limit": limit})
-        return tuple(parse(LeaderboardEntry, "dj_leaderboard", entry) for entry in answer.get("entries") or ())
+        return _entries("dj_leaderboard", answer)
 
     async def song_leaderboard(
         self, session_id: str | UUID | None = None, *, limit: int = 10
@@ -246,7 +246,14 @@ class WhatsSound:
         """Returns the songs with the best score, of one session or of all public ones."""
         session = as_uuid(session_id, "session_id") if session_id is not None else None
         answer = await self._gateway.read("song_leaderboard", {"p_session_id": session, "p_limit": limit})
-        return tuple(parse(LeaderboardEntry, "song_leaderboard", entry) for entry in answer.get("entries") or ())
+        return _entries("song_leaderboard", answer)
+
+
+def _entries(function: str, answer: Mapping[str, Any]) -> tuple[LeaderboardEntry, ...]:
+    entries = answer.get("entries")
+    if not isinstance(entries, list):
+        raise ProtocolError(f"{function} answered in an unknown shape: no entries")
+    return tuple(parse(LeaderboardEntry, function, entry) for entry in entries)
 
 
 def _new_id() -> str:
