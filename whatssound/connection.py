@@ -16,7 +16,7 @@ from .config import ConnectionConfig
 from .core.backoff import Backoff
 from .core.lifecycle import check_transition
 from .core.reasons import WANTS_FRESH_TOKEN, Reason
-from .errors import AuthenticationError, ConnectionRefusedByServerError, TransportError, UnreachableError
+from .errors import ConnectionRefusedByServerError, TransportError, UnreachableError, WhatsSoundError
 from .events import Status, StatusChanged
 from .ports import Clock, Ended, JoinSpec, Link, LinkFactory, LinkListener, TokenSource
 
@@ -140,10 +140,11 @@ class Connection:
     async def _generation(self, refused: str | None) -> Ended:
         try:
             self._token = await self._tokens.token(refused=refused)
-        except AuthenticationError as error:
-            return Ended(reason=Reason.TOKEN, detail=str(error), refused=True)
         except TransportError as error:
             return Ended(reason=Reason.UNREACHABLE, detail=str(error))
+        except WhatsSoundError as error:
+            # Also a token that cannot be sent: the app's function may give a better one next time.
+            return Ended(reason=Reason.TOKEN, detail=str(error), refused=True)
         link = self._links(self._spec)
         self._link = link
         try:
@@ -166,7 +167,7 @@ class Connection:
             failed = False
             try:
                 token = await self._tokens.token()
-            except (AuthenticationError, TransportError) as error:
+            except WhatsSoundError as error:
                 _log.warning("no fresh token for %s yet: %s", self._spec.topic, error)
                 failed = True
                 continue

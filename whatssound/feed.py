@@ -278,6 +278,8 @@ class Feed:
         self._sequencer.skip_to(snapshot.seq if skip_to is None else skip_to)
         self._loaded = True
         for message in snapshot.messages:
+            if message.seq is not None and message.seq > self._sequencer.watermark:
+                continue  # the log tells of it
             self._settle_claims(ChatMessage(message=message, own=message.user_id == self._me, seq=message.seq))
 
     async def _catch_up(self) -> tuple[int, bool]:

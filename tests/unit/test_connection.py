@@ -15,6 +15,7 @@ from whatssound.connection import Connection
 from whatssound.core.reasons import Reason
 from whatssound.errors import (
     AuthenticationError,
+    ConfigurationError,
     ConnectionRefusedByServerError,
     TransportError,
     UnreachableError,
@@ -343,7 +344,7 @@ def test_an_auth_server_that_is_away_does_not_end_the_channel() -> None:
         room.tokens.left = 40.0
         await room.start()
         link = await room.live()
-        room.tokens.errors.extend([UnreachableError("auth", "down"), AuthenticationError("not yet")])
+        room.tokens.errors.extend([UnreachableError("auth", "down"), ConfigurationError("access_token", "is empty")])
         await asyncio.sleep(10.5)
         room.tokens.current, room.tokens.left = "token-2", 3600.0
         await asyncio.sleep(30)
