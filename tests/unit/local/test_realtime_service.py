@@ -312,7 +312,12 @@ async def test_the_management_api_is_for_the_service_key(server: Server) -> None
         wrong = await ask("PUT", "", KEYRING.service_key, {"tenant": {"suspend": "maybe"}})
         assert wrong == (422, {"errors": {"suspend": ["is invalid"]}})
         assert (await ask("GET", "/health", KEYRING.service_key))[1]["data"]["healthy"] is True
-        assert (await ask("GET", "x", KEYRING.service_key))[0] == 404
+        assert (await ask("GET", "-by-any-name", KEYRING.service_key))[0] == 200
+        assert (await ask("POST", "/nonsense", KEYRING.service_key))[0] == 404
+        async with session.get(
+            f"{server.url}/api/tenants", headers={"Authorization": f"Bearer {KEYRING.service_key}"}
+        ) as response:
+            assert len((await response.json())["data"]) == 1
         assert (await ask("DELETE", "", KEYRING.service_key))[0] == 404
 
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+import jwt
+
 from ..tokens import TokenError
+from .inspect import inspect
 
 if TYPE_CHECKING:
     from ..tokens import Keyring
 
 _SPACE: Final = re.compile(r"\s")
 _CLAIMS: Final = "Fields `role` and `exp` are required in JWT"
+_CHECK_KEYS: Final = "check your JWT secret or JWKS configuration"
 _MALFORMED: Final = "The token provided is not a valid JWT"
 
 
@@ -48,22 +52,40 @@ def check_token(keyring: Keyring, token: str) -> dict[str, Any]:
     try:
         claims = keyring.decode(_SPACE.sub("", unquote(token)))
     except TokenError as error:
-        raise _refusal(error) from error
+        raise _refusal(keyring, token, error) from error
     if claims.get("exp") is None or "role" not in claims:
         raise TokenRefusedError("InvalidJWTToken", _CLAIMS)
     return claims
 
 
-def _refusal(error: TokenError) -> TokenRefusedError:
+def _refusal(keyring: Keyring, token: str, error: TokenError) -> TokenRefusedError:
     if error.kind == "expired":
         ago = int(error.expired_ago or 0)
         sentence = f"Token has expired {ago} seconds ago"
         return TokenRefusedError("InvalidJWTToken", sentence, handshake="Token has expired")
     if error.kind == "signature":
+        signer = _signer_refusal(keyring, token)
+        if signer is not None:
+            return signer
         return TokenRefusedError("JwtSignatureError", "Failed to validate JWT signature", system=":signature_error")
     if error.kind == "claims":
         return TokenRefusedError("InvalidJWTToken", _CLAIMS)
     return TokenRefusedError("MalformedJWT", _MALFORMED)
+
+
+def _signer_refusal(keyring: Keyring, token: str) -> TokenRefusedError | None:
+    """The refusal of a token whose algorithm or key the project does not have; None if it has them."""
+    header = jwt.get_unverified_header(token)
+    algorithm, key_id = str(header.get("alg")), header.get("kid")
+    if algorithm in {"HS256", "HS384", "HS512"}:
+        return None
+    if isinstance(key_id, str) and algorithm[:2] in {"RS", "ES", "Ed"} and keyring.jwks()["keys"]:
+        if any(key["kid"] == key_id for key in keyring.jwks()["keys"]):
+            return None
+        sentence = f"Failed to generate JWT signer for key ID (kid) {inspect(key_id)}, {_CHECK_KEYS}"
+        return TokenRefusedError("JwtSignerError", sentence)
+    sentence = f"Failed to generate JWT signer, {_CHECK_KEYS}"
+    return TokenRefusedError("JwtSignerError", sentence, system=":error_generating_signer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ _PUBLICATIONS: Final = (_TABLES, "supabase_realtime_messages_publication")
 _RETRY_FIRST: Final = 0.1
 _RETRY_MOST: Final = 2.0
 _MOST_COMMITS: Final = 10_000
+_BREATH: Final = 64
 
 
 class CommittedRow:
@@ -125,7 +126,12 @@ class Feed:
             decoder = Decoder()
             begin = Begin(0, 0)
             rows: list[CommittedRow] = []
+            count = 0
             async for data in stream:
+                count += 1
+                if count % _BREATH == 0:
+                    # A large transaction comes in one piece; the sockets must not wait for its end.
+                    await asyncio.sleep(0)
                 read = decoder.read(data)
                 if isinstance(read, Begin):
                     begin, rows = read, []

@@ -96,8 +96,8 @@ class HttpApi:
                 return await self._batch(request, body)
             case ("POST", ["broadcast", topic, "events", event]):
                 return await self._single(request, topic, event, body)
-            case (_, ["tenants", name, *action]):
-                return await self._manage(request, name, action, body)
+            case (_, ["tenants", *rest]):
+                return await self._manage(request, rest, body)
         return _page(404, "Not Found")
 
     # ---------------------------------------------------------------------------------------------------- broadcast
@@ -220,16 +220,17 @@ class HttpApi:
 
     # --------------------------------------------------------------------------------------------------- management
 
-    async def _manage(self, request: web.Request, name: str, action: list[str], body: Any) -> web.Response:
+    async def _manage(self, request: web.Request, rest: list[str], body: Any) -> web.Response:
         try:
             claims = check_token(self._server.keyring, _token(request))
         except TokenRefusedError:
             return web.Response(status=403)
         if claims["role"] != "service_role":
             return web.Response(status=403)
-        if name != self._tenant:
-            return json_response(404, {"error": "not found"})
-        match (request.method, action):
+        if not rest and request.method == "GET":
+            return json_response(200, {"data": [self._shown()]})
+        # There is one tenant, so it answers to any name.
+        match (request.method, rest[1:]) if rest else ("", []):
             case ("GET", []):
                 return self._show()
             case ("PUT" | "PATCH", []):
@@ -241,9 +242,11 @@ class HttpApi:
                 return self._health()
         return _page(404, "Not Found")
 
+    def _shown(self) -> dict[str, Any]:
+        return {"external_id": self._tenant, "name": self._tenant, **self._server.hub.limits.as_json()}
+
     def _show(self) -> web.Response:
-        limits = self._server.hub.limits.as_json()
-        return json_response(200, {"data": {"external_id": self._tenant, "name": self._tenant, **limits}})
+        return json_response(200, {"data": self._shown()})
 
     async def _change(self, body: Any) -> web.Response:
         changes = body.get("tenant") if isinstance(body, dict) else None
