@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 
 from ..events import (
     ChatMessage,
@@ -16,7 +17,8 @@ from ..events import (
     TipSent,
     VoteCast,
 )
-from .account import add_account_arguments, command, open_session
+from ..streams import EventStream
+from .account import add_account_arguments, command, open_client
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,17 +30,24 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 async def _watch(arguments: argparse.Namespace) -> int:
-    async with open_session(arguments) as session:
+    async with open_client(arguments) as sound:
+        session = sound.session(arguments.session)
+        # Read from before it opens, so that its coming to life is told too.
         events = session.events()
-        if not arguments.json:
-            print(f"{session.state.session.title}: {session.state.occupancy} here", flush=True)
-        async for event in events:
-            line = as_json(event) if arguments.json else as_line(event)
-            if line is not None:
-                print(line, flush=True)
-            if isinstance(event, SessionChanged) and event.action == "ended":
-                break
+        async with session:
+            if not arguments.json:
+                print(f"{session.state.session.title}: {session.state.occupancy} here", flush=True)
+            await _tell(events, as_json if arguments.json else as_line)
     return 0
+
+
+async def _tell(events: EventStream, write: Callable[[Event], str | None]) -> None:
+    async for event in events:
+        line = write(event)
+        if line is not None:
+            print(line, flush=True)
+        if isinstance(event, SessionChanged) and event.action == "ended":
+            return
 
 
 def as_json(event: Event) -> str:

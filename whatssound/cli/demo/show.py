@@ -51,8 +51,9 @@ class Show(Protocol):
         ...
 
 
-def choose_show(*, plain: bool, out: TextIO = sys.stdout) -> Show:
+def choose_show(*, plain: bool, out: TextIO | None = None) -> Show:
     """Chooses the live view, or plain lines where that was asked for, in a pipe and in CI."""
+    out = out or sys.stdout
     if plain or not out.isatty() or os.environ.get("CI"):
         return PlainShow(lambda line: print(line, file=out, flush=True))
     return LiveShow(Console(file=out))
