@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
@@ -11,11 +12,13 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from whatssound.local import cluster
-from whatssound.local.errors import LocalStackError, PostgresStartError
+from whatssound.local.errors import DataDirectoryInUseError, LocalStackError, PostgresStartError
 from whatssound.local.migrate import apply_platform, keep_message_partitions
 from whatssound.local.postgres import PASSWORD, PostgresServer
 
 _SUPPORTED = range(15, 19)
+_PREFIX = "whatssound-stack-"
+_STALE_SECONDS = 3600.0
 
 
 class Database(Protocol):
@@ -47,7 +50,8 @@ class OwnDatabase:
     def __init__(self, data_dir: Path | None) -> None:
         self._temporary: Path | None = None
         if data_dir is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="whatssound-"))
+            _sweep(Path(tempfile.gettempdir()))
+            self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX))
             data_dir = self._temporary / "postgres"
         self.server = PostgresServer(data_dir, durable=self._temporary is None)
 
@@ -73,6 +77,19 @@ class OwnDatabase:
         await (self.server.kill() if self._temporary else self.server.stop())
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed stacks left behind; one being made is too young for it, one that runs is locked."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        data_dir = left / "postgres"
+        try:
+            if time.time() - left.stat().st_mtime < _STALE_SECONDS or not data_dir.is_dir():
+                continue
+            with PostgresServer(data_dir).claimed():
+                shutil.rmtree(left)
+        except (OSError, DataDirectoryInUseError):
+            continue  # somebody else's, in use, or removed by another sweep meanwhile
 
 
 class ExistingDatabase:

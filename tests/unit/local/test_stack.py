@@ -16,6 +16,7 @@ import pytest
 from yarl import URL
 
 from whatssound.local import LocalStack, LocalStackError
+from whatssound.local.database import OwnDatabase
 from whatssound.local.errors import DataDirectoryInUseError, MigrationError, PortInUseError, PostgresStartError
 from whatssound.local.postgres import PostgresServer
 
@@ -110,6 +111,20 @@ async def test_throw_away_data_is_thrown_away() -> None:
         data = await sql(stack.dsn("supabase_admin"), "show data_directory")
         assert os.path.isdir(data)  # noqa: PTH112, ASYNC240
     assert not os.path.exists(os.path.dirname(data))  # noqa: PTH110, PTH120, ASYNC240
+
+
+def test_what_a_killed_stack_left_is_removed_by_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("old", "running", "young"):
+        (tmp_path / f"whatssound-stack-{name}" / "postgres").mkdir(parents=True)
+    for name in ("old", "running"):
+        os.utime(tmp_path / f"whatssound-stack-{name}", (0, 0))
+    (tmp_path / "whatssound-other").mkdir()
+    with PostgresServer(tmp_path / "whatssound-stack-running" / "postgres").claimed():
+        OwnDatabase(None)
+        left = {entry.name for entry in tmp_path.iterdir()}
+    assert {"whatssound-stack-running", "whatssound-stack-young", "whatssound-other"} < left
+    assert "whatssound-stack-old" not in left
 
 
 async def test_any_migrations_seed_and_sql(tmp_path: Path) -> None:
