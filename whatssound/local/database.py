@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -103,13 +103,13 @@ class ExistingDatabase:
         self._url = urlsplit(url)
         if self._url.scheme not in {"postgresql", "postgres"} or not self._url.hostname:
             raise LocalStackError("a database URL looks like postgresql://user:password@host:5432/database")
-        self._user = self._url.username or cluster.SUPERUSER
+        self._user = unquote(self._url.username or cluster.SUPERUSER)
 
     def dsn(self, user: str = "postgres") -> str:
         """The connection string for a role."""
-        password = self._url.password if user == self._user else PASSWORD
+        password = unquote(self._url.password or "") if user == self._user else PASSWORD
         host = f"[{self._url.hostname}]" if ":" in (self._url.hostname or "") else self._url.hostname
-        login = quote(user) + (f":{quote(password)}" if password else "")
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
         netloc = f"{login}@{host}:{self._url.port or 5432}"
         query = {name: values[-1] for name, values in parse_qs(self._url.query).items()}
         return urlunsplit(("postgresql", netloc, self._url.path or "/postgres", urlencode(query), ""))
