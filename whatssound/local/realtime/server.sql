@@ -1,6 +1,8 @@
 -- What the local Realtime needs in the database beside the platform: checks that are run on a caller's behalf.
 -- Applied at every start as a superuser; nobody else may use the schema.
-create schema if not exists _realtime_local;
+-- Made anew, since a data directory may hold the functions of an older version.
+drop schema if exists _realtime_local cascade;
+create schema _realtime_local;
 revoke all on schema _realtime_local from public;
 
 -- Whether a caller may read a topic: rows put there for the purpose are looked for with the caller's role and claims.
@@ -309,3 +311,5 @@ begin
     return next;
   end loop;
 end $$;
+
+revoke all on all functions in schema _realtime_local from public;
