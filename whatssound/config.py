@@ -131,6 +131,8 @@ class SessionConfig:
             how many.
         history: messages kept in `LiveState.messages`.
         typing_ttl: seconds after which somebody who has stopped sending is no longer shown as typing.
+        presence_grace: seconds after which somebody who has gone from presence has left; who is back before was only
+            reconnecting, and nobody is told.
         track_presence: whether to be seen by others in presence.
         handler_tasks: how long, in seconds, closing waits for handlers to finish the events they hold.
         retry: see `RetryConfig`.
@@ -146,6 +148,7 @@ class SessionConfig:
     reader_events: int = 1000
     history: int = 200
     typing_ttl: float = 6.0
+    presence_grace: float = 5.0
     track_presence: bool = True
     handler_tasks: float = 5.0
     retry: RetryConfig = field(default_factory=RetryConfig)
@@ -162,6 +165,7 @@ class SessionConfig:
             "reader_events",
             "history",
             "typing_ttl",
+            "presence_grace",
             "handler_tasks",
         )
         if self.occupancy_interval > 60:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from .config import SessionConfig
 from .core import wire
+from .core.absences import Absences
 from .core.claims import Claims, Verdict
 from .core.reducer import RoomState
 from .core.roster import Roster, RosterChange
@@ -107,6 +108,8 @@ class Feed:
         self._roster = Roster()
         self._banned: set[str] = set()
         self._typing_until: dict[UserId, float] = {}
+        self._absences = Absences(config.presence_grace)
+        self._pending: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
         self._resync_wanted = False
         self._ready_by: float | None = None
@@ -161,11 +164,13 @@ class Feed:
 
     def said(self, message: Message) -> None:
         """Shows an own message at once."""
+        self._pending.add((message.user_id, message.id))
         if self._claims.hear(message, self._clock.monotonic()):
             self._publish(ChatMessage(message=message, own=True))
 
     def stored(self, message: Message, row: StoredRow) -> None:
         """An own message is stored: the answer is as good as its entry in the log."""
+        self._pending.discard((message.user_id, message.id))
         if row.seq is None:
             return
         role = self._room.me.role if self._room.me else message.role
@@ -176,6 +181,7 @@ class Feed:
 
     def rejected(self, message: Message, reason: str) -> None:
         """An own message was refused: what was shown of it is taken back."""
+        self._pending.discard((message.user_id, message.id))
         if self._claims.drop(message.user_id, message.id) is not None:
             self._publish(MessageWithdrawn(message_id=message.id, user_id=message.user_id, reason=reason))
 
@@ -205,6 +211,7 @@ class Feed:
             await self._pause(next_look)
             now = self._clock.monotonic()
             self._expire_typing(now)
+            self._tell_who_left(now)
             if self._ready_by is not None and now >= self._ready_by:
                 self._ready_by = None
                 self._resync_wanted = True
@@ -237,6 +244,8 @@ class Feed:
             until = min(until, self._ready_by)
         if self._typing_until:
             until = min(until, *self._typing_until.values())
+        if (certain_at := self._absences.next_at()) is not None:
+            until = min(until, certain_at)
         seconds = until - self._clock.monotonic()
         if self._resync_wanted or seconds <= 0:
             return
@@ -257,7 +266,7 @@ class Feed:
         finally:
             self._release()
         before = self._clock.monotonic() - self._config.claim_timeout
-        for message in self._claims.expire(before):
+        for message in self._claims.expire(before, self._pending):
             self._publish(ChatUnconfirmed(message_id=message.id, user_id=message.user_id))
         if resync:
             self._publish(StateResynced(seq=self._sequencer.watermark, fetched=fetched, fresh=fresh))
@@ -389,10 +398,21 @@ class Feed:
         self._publish_event(event)
 
     def _people(self, change: RosterChange) -> None:
+        now = self._clock.monotonic()
         for member in change.joined:
-            self._publish(PresenceJoined(member=member))
+            event = PresenceJoined(member=member)
+            if self._absences.back(member.user_id):
+                self._room.apply(event)  # nobody was told that they had gone; only what they say may be new
+            else:
+                self._publish(event)
         for member in change.left:
             self._stop_typing(member.user_id)
+            self._absences.gone(member, now)
+        self._tell_who_left(now)
+        self._wake.set()
+
+    def _tell_who_left(self, now: float) -> None:
+        for member in self._absences.left(now):
             self._publish(PresenceLeft(member=member))
 
     def _typing(self, payload: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ FAST = SessionConfig(
     reconcile_interval=0.4,
     claim_timeout=2.0,
     typing_ttl=1.5,
+    presence_grace=2.0,
     retry=RetryConfig(base=0.05, cap=0.5, deadline=10.0, request_timeout=3.0),
     outbox=OutboxConfig(interval=0.1, drain_timeout=10.0),
     connection=ConnectionConfig(

@@ -742,6 +742,8 @@ def test_typing_ends_with_the_message_the_word_or_the_person() -> None:
         room.feed.broadcast("typing", typing)
         room.feed.presence_diff({}, {EVE: {"metas": [{"phx_ref": "1"}]}})
         assert len(room.of(TypingStarted)) == len(room.of(TypingStopped)) == 3
+        assert not room.of(PresenceLeft)  # may only be reconnecting
+        await asyncio.sleep(CONFIG.presence_grace + 0.1)
         assert len(room.of(PresenceJoined)) == len(room.of(PresenceLeft)) == 1
         assert room.room.presence == {}
         await room.stop()

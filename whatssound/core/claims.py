@@ -8,6 +8,7 @@ it expires.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,14 +101,19 @@ class Claims:
         key = (user_id, message_id)
         return self._end(key).message if key in self._open else None
 
-    def expire(self, before: float) -> list[Message]:
-        """Ends and returns the claims heard before a time of the caller's clock or over capacity, oldest first."""
+    def expire(self, before: float, pending: Collection[tuple[str, str]] = ()) -> list[Message]:
+        """Ends and returns the claims heard before a time of the caller's clock or over capacity, oldest first.
+
+        Args:
+            before: the time, in seconds.
+            pending: (author, id) of claims that are not to end: our own, on their way to the database.
+        """
         expired: list[Message] = []
-        while self._open:
-            key = next(iter(self._open))
+        for key in list(self._open):
             if len(self._open) <= self._capacity and self._open[key].heard_at >= before:
                 break
-            expired.append(self._end(key).message)
+            if key not in pending:
+                expired.append(self._end(key).message)
         return expired
 
     def _end(self, key: _Key) -> _Claim:

@@ -1,8 +1,9 @@
-"""What we test with, for those who build on it: a local Supabase in a thread, fakes, and virtual time."""
+"""What we test with, for those who build on it: a local Supabase, a bad network, fakes, and virtual time."""
 
 from __future__ import annotations
 
 from .fakes import FakeClock, FakeLink, FakeLinks, FakeRpc, FakeTokens
+from .faults import FaultyLink
 from .stack_thread import StackThread
 from .virtual_time import DeadlockError, LoopClock, VirtualTimeLoop, run_virtual
 
@@ -13,6 +14,7 @@ __all__ = [
     "FakeLinks",
     "FakeRpc",
     "FakeTokens",
+    "FaultyLink",
     "LoopClock",
     "StackThread",
     "VirtualTimeLoop",
