@@ -1,26 +1,12 @@
-"""Stacks for tests: one that the whole run shares, and one for a test that breaks it."""
+"""Stacks for tests: the one that the whole run shares is `whatssound_stack`; this one is for a test that breaks it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from whatssound.local import LocalStack
-from whatssound.testing import StackThread
-
-
-@pytest.fixture(scope="session")
-def shared_stack() -> Iterator[StackThread]:
-    """One stack for the run, in a thread of its own, since every test has an event loop of its own."""
-    with StackThread() as thread:
-        yield thread
-
-
-@pytest.fixture
-def stack(shared_stack: StackThread) -> LocalStack:
-    """The shared stack's address and keys; leave its services and faults alone."""
-    return shared_stack.stack
 
 
 @pytest.fixture
