@@ -1,4 +1,4 @@
-"""Stacks for tests: the one that the whole run shares is `whatssound_stack`; this one is for a test that breaks it."""
+"""Stacks for tests: the one that the whole run shares, and one for a test that breaks it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from whatssound.local import LocalStack
+from whatssound.testing import StackThread
+
+
+@pytest.fixture
+def stack(whatssound_stack: StackThread) -> LocalStack:
+    """The shared stack's address and keys; leave its services and faults alone."""
+    return whatssound_stack.stack
 
 
 @pytest.fixture
