@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Each worker starts stacks of its own, so more workers than cores make the tests slower.
 WORKERS ?= 2
+BENCH ?= $(sort $(wildcard tests/benchmarks/*.py))
 PYTEST := $(BIN)/pytest $(ARGS)
 
 # Under pip and npm nothing may wait for a person.
@@ -81,17 +82,15 @@ imports: $(VENV)/.dev ## the layers of the design
 
 # The TypeScript side of the tests; the tests that need it skip themselves, saying why, where it is missing. Not `npm ci`:
 # it refuses a lock file without the binaries of other platforms, which some registries do not carry.
-node: ## supabase-js and the Supabase CLI for the interop tests, where Node.js is there
-	@if command -v npm >/dev/null 2>&1; then \
-	  if [ tests/interop/node_modules/.package-lock.json -nt tests/interop/package-lock.json ]; then exit 0; fi; \
+node: ## supabase-js, the Supabase CLI and Deno for the interop tests, where Node.js is there
+	@cd tests/interop; \
+	if [ node_modules/.package-lock.json -nt package-lock.json ]; then exit 0; fi; \
+	if command -v npm >/dev/null 2>&1; then \
 	  echo "npm install in tests/interop"; \
-	  cd tests/interop && npm install --no-save --no-audit --no-fund --loglevel=error && \
-	    touch node_modules/.package-lock.json; \
-	elif [ "$$WHATSSOUND_REQUIRE_ALL" = 1 ]; then \
-	  echo "the interop tests need Node.js and npm" >&2; exit 1; \
-	else \
-	  echo "Node.js is not here: the interop tests will be skipped"; \
-	fi
+	  npm install --no-save --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json && exit 0; \
+	fi; \
+	if [ "$$WHATSSOUND_REQUIRE_ALL" = 1 ]; then echo "the interop tests need Node.js and its packages" >&2; exit 1; fi; \
+	echo "Without Node.js and its packages the interop tests are skipped"
 
 unit: $(VENV)/.dev ## fast tests, no database
 	$(PYTEST) -n $(WORKERS) tests/unit
@@ -109,11 +108,8 @@ docs: $(VENV)/.dev ## write the generated parts of the docs anew, then test the 
 	$(BIN)/python docs/generate_wire.py
 	$(PYTEST) tests/test_docs.py
 
-bench: $(VENV)/.dev ## numbers of this machine
-	@for benchmark in tests/benchmarks/*.py; do \
-	  case "$$benchmark" in *conftest.py) continue;; esac; \
-	  echo "== $$benchmark"; $(BIN)/python "$$benchmark" $(ARGS) || exit 1; \
-	done
+bench: $(VENV)/.dev ## numbers of this machine; one of them: make bench BENCH=tests/benchmarks/rest.py
+	@for benchmark in $(BENCH); do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done
 
 build: $(VENV)/.dev ## wheel and sdist in dist/
 	$(BIN)/python -m build
