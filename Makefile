@@ -15,7 +15,7 @@ PYTEST := $(BIN)/pytest $(ARGS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo dev test check lint format types imports node unit contract database integration docs bench build clean
+.PHONY: help demo dev test check lint format types imports node unit contract database integration chaos docs bench build clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -103,6 +103,10 @@ database: $(VENV)/.dev ## migrations, policies and functions, by pgTAP and by ra
 
 integration: $(VENV)/.dev node ## the SDK, supabase-py and supabase-js against the local stack
 	$(PYTEST) tests/integration
+
+SEEDS ?= 20
+chaos: $(VENV)/.dev ## what faults cost, each guarantee in a table; make chaos SEEDS=200
+	$(BIN)/python -m tests.integration.faults --seeds $(SEEDS) $(ARGS)
 
 docs: $(VENV)/.dev ## write the generated parts of the docs anew, then test the docs
 	$(BIN)/python docs/generate_wire.py

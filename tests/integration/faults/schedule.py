@@ -1,0 +1,129 @@
+"""What breaks when: seeded schedules as pure data, so that a run is told by one number and can be had again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+#: Seconds of traffic. The plain drop comes first and alone, so that its recovery is measured undisturbed.
+TRAFFIC = 4.5
+_PLAIN_AT = 0.3
+_REST_FROM = 1.9
+_FAULTS = 3
+
+
+class Kind(StrEnum):
+    """The ways to break."""
+
+    RST = "rst"
+    FIN = "fin"
+    BLACK_HOLE = "black hole"
+    DELAY = "delay"
+    REFUSE = "refuse"
+    LOST_RESPONSE = "lost response"
+    SERVER_ERROR = "5xx"
+    RATE_LIMIT = "429"
+    KICK = "kick"
+    AUTH_OUTAGE = "auth outage"
+    REALTIME_RESTART = "realtime restart"
+    POSTGRES_KILL = "postgres kill -9"
+
+
+#: The calls that faults of HTTP hit.
+PATHS = tuple(
+    f"/rest/v1/rpc/{name}"
+    for name in ("insert_messages", "send_tip", "cast_vote", "enqueue_song", "events_since", "session_snapshot", "")
+)
+
+#: What Realtime says before it ends a channel.
+WORDS = (
+    "Too many messages per second",
+    "Token has expired 1 seconds ago",
+    "Server requested disconnect",
+    "Unable to subscribe to changes with given parameters",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fault.
+
+    Attributes:
+        at: seconds after traffic begins.
+        kind: what breaks.
+        seconds: how long, for what lasts.
+        target: place of the client whose link breaks; None for all of them.
+        path: prefix of the requests it hits.
+        status: the HTTP status answered.
+        times: how many requests it hits.
+        words: what the server says.
+        plain: whether nothing else is broken meanwhile, so that it tells how fast a plain drop is made good.
+    """
+
+    at: float
+    kind: Kind
+    seconds: float = 0.0
+    target: int | None = None
+    path: str = "/"
+    status: int = 503
+    times: int = 1
+    words: str = ""
+    plain: bool = False
+
+    @property
+    def ends(self) -> float:
+        """When it is over, in seconds after traffic begins."""
+        return self.at + self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """All faults of one run, in order of time."""
+
+    seed: int
+    steps: tuple[Step, ...]
+    traffic: float = TRAFFIC
+
+
+def make_schedule(seed: int, clients: int) -> Schedule:
+    """Makes the schedule of a seed.
+
+    Kinds take turns from seed to seed, so that any four seeds in a row have seen every kind; all else is by chance.
+
+    Args:
+        seed: which.
+        clients: how many links there are to break.
+    """
+    chance = random.Random(seed)
+    plain = Step(_PLAIN_AT, chance.choice((Kind.RST, Kind.FIN)), target=chance.randrange(clients), plain=True)
+    kinds = tuple(Kind)
+    steps = [_draw(chance, kinds[(seed * _FAULTS + turn) % len(kinds)], clients) for turn in range(_FAULTS)]
+    return Schedule(seed, (plain, *sorted(steps, key=lambda step: step.at)))
+
+
+def _draw(chance: random.Random, kind: Kind, clients: int) -> Step:
+    at = round(chance.uniform(_REST_FROM, TRAFFIC - 0.6), 2)
+    target = chance.choice((None, chance.randrange(clients)))
+    seconds = round(chance.uniform(0.3, TRAFFIC - at), 2)
+    match kind:
+        case Kind.RST | Kind.FIN:
+            return Step(at, kind, target=target)
+        case Kind.DELAY | Kind.REFUSE:
+            return Step(at, kind, seconds, target)
+        case Kind.BLACK_HOLE:
+            # Long enough for heartbeats to find out, now and then.
+            return Step(_REST_FROM, kind, round(chance.uniform(0.5, TRAFFIC - _REST_FROM), 2), target)
+        case Kind.LOST_RESPONSE:
+            return Step(at, kind, path=chance.choice(PATHS), times=chance.randint(1, 6))
+        case Kind.SERVER_ERROR:
+            status = chance.choice((500, 502, 503, 504))
+            return Step(at, kind, path=chance.choice((*PATHS, "/")), status=status, times=chance.randint(1, 12))
+        case Kind.RATE_LIMIT:
+            return Step(at, kind, path=chance.choice(PATHS), status=429, times=chance.randint(1, 8))
+        case Kind.KICK:
+            return Step(at, kind, words=chance.choice(WORDS))
+        case Kind.AUTH_OUTAGE:
+            return Step(_REST_FROM, kind, TRAFFIC - _REST_FROM, path="/auth/v1/token", status=503)
+        case Kind.REALTIME_RESTART | Kind.POSTGRES_KILL:
+            return Step(at, kind, round(chance.uniform(0.0, 0.8), 2))

@@ -1,0 +1,49 @@
+"""The schedules of the fault tests: repeatable, within their time, and every kind in its turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.faults.schedule import TRAFFIC, Kind, make_schedule
+
+CLIENTS = 7
+
+
+def test_a_seed_is_a_schedule() -> None:
+    assert make_schedule(5, CLIENTS) == make_schedule(5, CLIENTS)
+    assert replace(make_schedule(5, CLIENTS), seed=6) != make_schedule(6, CLIENTS)
+
+
+@pytest.mark.parametrize("first", [0, 3, 17])
+def test_four_seeds_in_a_row_have_seen_every_kind(first: int) -> None:
+    kinds = {
+        step.kind for seed in range(first, first + 4) for step in make_schedule(seed, CLIENTS).steps if not step.plain
+    }
+    assert kinds == set(Kind)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_faults_end_with_the_traffic_and_leave_the_plain_drop_alone(seed: int) -> None:
+    plain, *others = make_schedule(seed, CLIENTS).steps
+    assert plain.plain
+    assert plain.kind in (Kind.RST, Kind.FIN)
+    assert plain.target in range(CLIENTS)
+    assert [step.at for step in others] == sorted(step.at for step in others)
+    for step in others:
+        assert not step.plain
+        # A second and a half is what a plain drop may take.
+        assert step.at >= plain.at + 1.5
+        assert step.target is None or step.target in range(CLIENTS)
+        assert step.path.startswith("/")
+        if step.kind not in (Kind.POSTGRES_KILL, Kind.REALTIME_RESTART):
+            assert step.ends <= TRAFFIC + 0.01
+
+
+def test_what_lasts_has_a_length_and_what_is_said_has_words() -> None:
+    steps = [step for seed in range(40) for step in make_schedule(seed, CLIENTS).steps]
+    lasting = (Kind.BLACK_HOLE, Kind.DELAY, Kind.REFUSE, Kind.AUTH_OUTAGE)
+    assert all(step.seconds > 0 for step in steps if step.kind in lasting)
+    assert all(step.words for step in steps if step.kind is Kind.KICK)
+    assert {step.status for step in steps if step.kind is Kind.RATE_LIMIT} == {429}
