@@ -180,6 +180,7 @@ class PostgrestRpc:
         try:
             async with asyncio.timeout(seconds):
                 answer = await builder.execute()
+            response = _last_response.get()
         except TimeoutError:
             raise RequestTimeoutError(f"{function} was not answered within {seconds:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -190,7 +191,7 @@ class PostgrestRpc:
             _last_response.reset(noted)
         if not isinstance(answer.data, dict):
             # A captive portal or proxy answered 200 with something of its own.
-            raise not_the_api(200, self._url)
+            raise not_the_api(response.status_code if response is not None else 200, self._url)
         return answer.data
 
     def _answered(self, function: str, error: APIError) -> WhatsSoundError:
