@@ -11,6 +11,7 @@ TRAFFIC = 4.5
 _PLAIN_AT = 0.3
 _REST_FROM = 1.9
 _FAULTS = 3
+_MORE = 2
 
 
 class Kind(StrEnum):
@@ -89,7 +90,8 @@ class Schedule:
 def make_schedule(seed: int, clients: int) -> Schedule:
     """Makes the schedule of a seed.
 
-    Kinds take turns from seed to seed, so that any four seeds in a row have seen every kind; all else is by chance.
+    Every four seeds (0 to 3, 4 to 7 …) share out all kinds anew, and some come up once more by chance, so that few
+    seeds see every kind and many see them together in every way.
 
     Args:
         seed: which.
@@ -97,8 +99,10 @@ def make_schedule(seed: int, clients: int) -> Schedule:
     """
     chance = random.Random(seed)
     plain = Step(_PLAIN_AT, chance.choice((Kind.RST, Kind.FIN)), target=chance.randrange(clients), plain=True)
-    kinds = tuple(Kind)
-    steps = [_draw(chance, kinds[(seed * _FAULTS + turn) % len(kinds)], clients) for turn in range(_FAULTS)]
+    block, turn = divmod(seed, len(Kind) // _FAULTS)
+    dealt = random.Random(-1 - block).sample(tuple(Kind), len(Kind))
+    kinds = dealt[turn * _FAULTS : (turn + 1) * _FAULTS] + chance.choices(tuple(Kind), k=chance.randint(0, _MORE))
+    steps = [_draw(chance, kind, clients) for kind in kinds]
     return Schedule(seed, (plain, *sorted(steps, key=lambda step: step.at)))
 
 

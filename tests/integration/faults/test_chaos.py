@@ -12,7 +12,7 @@ from tests.integration.faults.world import NAMES, TOKEN_SECONDS, run_seed
 from tests.integration.lab import Lab
 from whatssound.testing import StackThread
 
-#: Four in a row have seen every kind of fault.
+#: The first four have seen every kind of fault.
 SEEDS = range(4)
 #: Seconds from a plain drop to live again, at the default back-off. Twice what we aim at: other tests run beside.
 PLAIN_DROP = 3.0
