@@ -45,7 +45,7 @@ SOON = 8.0
 
 QUICK = replace(
     FAST,
-    retry=replace(FAST.retry, attempts=3, deadline=3.0, request_timeout=1.0),
+    retry=replace(FAST.retry, attempts=2, deadline=2.0, request_timeout=0.7),
     connection=replace(FAST.connection, open_timeout=1.5, join_timeout=1.5),
 )
 
