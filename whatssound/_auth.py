@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from supabase_auth import AsyncGoTrueClient
-from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError
+from supabase_auth.errors import AuthApiError, AuthError, AuthRetryableError, AuthUnknownError
 
 from ._postgrest import not_the_api, transport_error
 from .errors import (
@@ -302,6 +302,8 @@ def auth_error(error: AuthError | httpx.HTTPError | ValueError, where: str) -> W
         if error.status == 401 or "api key" in error.message.lower():
             return InvalidKeyError()
         return AuthenticationError(error.message)
+    if isinstance(error, AuthUnknownError) and isinstance(error.__cause__, httpx.HTTPStatusError):
+        return not_the_api(error.__cause__.response.status_code, where)  # a page instead of JSON
     if isinstance(error, AuthRetryableError):
         return UnreachableError(where, error.message) if error.status == 0 else ServerError(error.status, error.message)
     return AuthenticationError(error.message)
