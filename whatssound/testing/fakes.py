@@ -228,10 +228,11 @@ class FakeLink:
 
     def join(self, *, changes_flow: bool = True) -> None:
         """Plays a join that was accepted and, by default, the word that Postgres Changes flow."""
+        listener = self.listener
         self._joined = True
-        self.listener.joined()
+        listener.joined()
         if changes_flow:
-            self.listener.changes_flow()
+            listener.changes_flow()
 
     def end(
         self, reason: Reason = Reason.CLOSED, detail: str = "", *, held: float = 0.0, refused: bool = False
