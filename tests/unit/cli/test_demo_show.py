@@ -88,6 +88,8 @@ def test_the_final_screen_is_drawn_as_svg(tmp_path: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.startswith("<svg")
     assert "temazo" in text
+    assert "url(http" not in text.replace('"', "")
+    assert "monospace" in text
 
 
 def test_a_line_has_it_all() -> None:

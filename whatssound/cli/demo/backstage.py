@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from .collector import rare_collections
 from .options import Target
 
 #: Seconds for the first start, which makes a database cluster, and for the end.
@@ -71,4 +72,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    with rare_collections():
+        asyncio.run(serve())
