@@ -220,6 +220,7 @@ class Outbox:
 
     def abandon(self, reason: str) -> int:
         """Rejects everything that is still held and returns how many messages that were."""
+        self._taking = False
         left = self._batcher.take_all()
         for receipt in left:
             self._reject(receipt, reason, detail="closed before the database answered; it may be stored all the same")

@@ -410,6 +410,10 @@ class Session:
             for task in self._tasks:
                 task.cancel()
             self._handlers.cancel()
+            # Closing may be cancelled itself: even then every receipt settles and every reader ends.
+            self._abandon(room)
+            room.connection.closed()
+            self._streams.end(self._failure)
             self._group = None
             # A task group would wrap what the body raised in an ExceptionGroup; only cancellation concerns it.
             cancelled = isinstance(error, asyncio.CancelledError)
@@ -419,8 +423,10 @@ class Session:
         await room.outbox.close()
         if seconds and self._outbox_task is not None:
             await asyncio.wait([self._outbox_task], timeout=seconds)
-        left = room.outbox.abandon("closed")
-        if left:
+        self._abandon(room)
+
+    def _abandon(self, room: Room) -> None:
+        if left := room.outbox.abandon("closed"):
             _log.warning("closed %s with %d chat messages whose outcome is not known", self.id, left)
 
     # --- what the parts say

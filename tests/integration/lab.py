@@ -127,6 +127,7 @@ class Ear:
         self.heard: list[Event] = []
         self._stream = session.events()
         self._news = asyncio.Condition()
+        self._closed = False
         self._task = asyncio.create_task(self._listen(), name="test-ear")
 
     async def _listen(self) -> None:
@@ -153,9 +154,11 @@ class Ear:
         return [event for event in self.heard if isinstance(event, kind)]
 
     async def close(self) -> None:
-        """Stops listening."""
+        """Stops listening; raises what ended the stream, the first time."""
         self._stream.close()
-        await self._task
+        if not self._closed:
+            self._closed = True
+            await self._task
 
 
 async def eventually(check: Callable[[], object], what: str = "", *, within: float = PATIENCE) -> None:

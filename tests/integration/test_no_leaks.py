@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.lab import FAST, Lab, People, eventually, room
-from whatssound import ChatMessage, UnreachableError, WhatsSound
+from whatssound import ChatMessage, MessageRejectedError, Status, UnreachableError, WhatsSound
 from whatssound.testing import FaultyLink
 
 
@@ -148,6 +148,31 @@ async def test_cancelling_anywhere_leaves_nothing(lab: Lab, who: People, seed: i
                 await asyncio.gather(task, return_exceptions=True)
             assert task.done()
             assert task.cancelled() or task.exception() is None, task
+
+
+async def test_cancelling_the_closing_itself_settles_every_receipt(lab: Lab, who: People) -> None:
+    info, _ = await room(who, "dj")
+    async with nothing_left(lab), WhatsSound(lab.url, lab.anon_key, config=FAST) as sound:
+        await sound.sign_in_anonymously("ana")
+        session = sound.session(info.id)
+        receipts = []
+
+        async def live() -> None:
+            async with session:
+                receipts.append(await session.chat.send("hola"))
+
+        rule = await lab.switch(lambda stack: stack.faults.answer("/rest/v1/rpc/insert_messages", 503, times=None))
+        reader = session.events()
+        task = asyncio.create_task(live())
+        await eventually(lambda: receipts and rule.hits, "the session is closing and waits for the database")
+        task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+            assert [event async for event in reader], "readers end, too"
+        assert task.cancelled()
+        assert session.status is Status.CLOSED
+        with pytest.raises(MessageRejectedError, match="closed"):
+            await receipts[0].stored()
 
 
 async def test_cancelling_at_each_step_of_opening_leaves_nothing(lab: Lab, who: People) -> None:

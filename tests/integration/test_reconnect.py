@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.integration.lab import FAST, Ear, Lab, People, eventually, people, same_as_database
+from tests.integration.lab import FAST, Ear, Lab, People, eventually, people, room, same_as_database
 from whatssound import (
     ChatMessage,
     EventStream,
@@ -19,6 +19,7 @@ from whatssound import (
     PresenceLeft,
     QueueChanged,
     Session,
+    SessionEndedError,
     StateResynced,
     Status,
     StatusChanged,
@@ -220,6 +221,59 @@ async def test_a_kick_for_too_many_messages_waits_its_time(lab: Lab, who: People
         assert lost.retry_in >= floor
         assert time.monotonic() - began >= floor
         await same_as_database(at.ana_sound, at.ana)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1000, "closed"),
+        (1001, "closed"),
+        (None, "closed"),  # 1006: no close frame at all
+        (1009, "too_large"),
+        (1011, "crashed"),
+        (1012, "server_restart"),
+    ],
+)
+async def test_close_codes(lab: Lab, who: People, code: int | None, reason: str) -> None:
+    _, [(sound, dj)] = await room(who, "dj")
+    ear = Ear(dj)
+    assert await lab.switch(lambda stack: stack.faults.drop_sockets(code)) == 1
+    assert (await _back(ear)).reason == reason
+    await same_as_database(sound, dj)
+    await ear.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(401, "token"), (403, "unauthorized"), (404, "not_found"), (429, "rate_limited"), (500, "unreachable")],
+)
+async def test_a_handshake_that_is_refused(lab: Lab, who: People, status: int, reason: str) -> None:
+    _, [(sound, dj)] = await room(who, "dj")
+    ear = Ear(dj)
+    await lab.switch(lambda stack: stack.faults.answer("/realtime/v1/websocket", status, times=1))
+    await lab.switch(lambda stack: stack.faults.drop_sockets(None))
+    refused = await ear.hears(StatusChanged, lambda event: event.attempt == 2)
+    assert refused.reason == reason
+    assert str(status) in (refused.detail or "")
+    await _back(ear)
+    await same_as_database(sound, dj)
+    await ear.close()
+
+
+async def test_a_session_that_ends_during_an_outage(lab: Lab, who: People) -> None:
+    async with scene(lab, who) as at:
+        await at.link.refuse()
+        at.link.reset()
+        await at.dj_sound.end_session(at.info_id)
+        await at.link.accept()
+        # Nobody may join an ended session: instead of trying for ever, the session says how it is.
+        failed = await at.ear.hears(StatusChanged, lambda event: event.status is Status.FAILED)
+        assert failed.reason == "session_lost"
+        assert at.ana.state.session.status == "ended"
+        with pytest.raises(SessionEndedError):
+            await at.ana.chat.send("too late")
+        with pytest.raises(SessionEndedError):
+            await at.ear.close()
 
 
 async def test_without_the_word_that_changes_flow_it_goes_live_all_the_same(lab: Lab, who: People) -> None:
