@@ -34,7 +34,7 @@ class Kind(StrEnum):
 #: The calls that faults of HTTP hit.
 PATHS = tuple(
     f"/rest/v1/rpc/{name}"
-    for name in ("insert_messages", "send_tip", "cast_vote", "enqueue_song", "events_since", "session_snapshot", "")
+    for name in ("insert_messages", "send_tip", "cast_vote", "enqueue_song", "events_since", "session_snapshot", "", "")
 )
 
 #: What Realtime says before it ends a channel.
@@ -102,6 +102,8 @@ def make_schedule(seed: int, clients: int) -> Schedule:
     block, turn = divmod(seed, len(Kind) // _FAULTS)
     dealt = random.Random(-1 - block).sample(tuple(Kind), len(Kind))
     kinds = dealt[turn * _FAULTS : (turn + 1) * _FAULTS] + chance.choices(tuple(Kind), k=chance.randint(0, _MORE))
+    # Every seed loses answers: nothing else makes a client that tries again store something twice.
+    kinds.append(Kind.LOST_RESPONSE)
     steps = [_draw(chance, kind, clients) for kind in kinds]
     return Schedule(seed, (plain, *sorted(steps, key=lambda step: step.at)))
 
@@ -119,7 +121,7 @@ def _draw(chance: random.Random, kind: Kind, clients: int) -> Step:
             # Long enough for heartbeats to find out, now and then.
             return Step(_REST_FROM, kind, round(chance.uniform(0.5, TRAFFIC - _REST_FROM), 2), target)
         case Kind.LOST_RESPONSE:
-            return Step(at, kind, path=chance.choice(PATHS), times=chance.randint(1, 6))
+            return Step(at, kind, path=chance.choice(PATHS), times=chance.randint(2, 12))
         case Kind.SERVER_ERROR:
             status = chance.choice((500, 502, 503, 504))
             return Step(at, kind, path=chance.choice((*PATHS, "/")), status=status, times=chance.randint(1, 12))

@@ -27,9 +27,9 @@ T = TypeVar("T")
 NAMES = ("dj", "ana", "ben", "cleo", "dani", "eva", "tipper")
 #: Messages a second of all who talk: the DJ and the listeners.
 MESSAGES = 20.0
-TIPS = 2.0
-VOTES = 1.5
-SONGS = 1.0
+TIPS = 4.0
+VOTES = 3.0
+SONGS = 2.0
 #: Seconds that a token lives: each run sees several.
 TOKEN_SECONDS = 8
 #: Seconds after the last fault in which everything must have come right.
