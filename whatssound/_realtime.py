@@ -34,6 +34,10 @@ _socket_log.setLevel(logging.INFO)
 
 _PHOENIX = "phoenix"
 
+#: Bytes that may wait in a socket whose peer does not read. Beyond it nothing more is sent, instead of waiting: who
+#: says something must not be held up until the dead socket is noticed.
+_BACKLOG = 512 * 1024
+
 
 class _OneSocketClient(AsyncRealtimeClient):
     """realtime-py's client without its own reading, heartbeats and repair, and with limits it has no settings for."""
@@ -52,14 +56,15 @@ class _OneSocketClient(AsyncRealtimeClient):
             ping_interval=None,
             close_timeout=1.0,
             max_size=self._config.max_frame_bytes,
+            write_limit=2 * _BACKLOG,
             compression=None,
             logger=_socket_log,
         )
         return self._ws_connection
 
     async def send_now(self, message: Message) -> bool:
-        """Sends a frame; returns False where the socket is closed (the client's own `send` hides a normal close)."""
-        if self._ws_connection is None:
+        """Sends a frame; returns False where the socket is closed (the client's own `send` hides that) or stuck."""
+        if self._ws_connection is None or self._ws_connection.transport.get_write_buffer_size() > _BACKLOG:
             return False
         try:
             await self._ws_connection.send(message.model_dump_json())

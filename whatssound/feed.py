@@ -111,6 +111,7 @@ class Feed:
         self._absences = Absences(config.presence_grace)
         self._pending: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._resync_wanted = False
         self._ready_by: float | None = None
         self._loaded = False
@@ -198,7 +199,8 @@ class Feed:
         if not self._loaded:
             return
         try:
-            await self._catch_up()
+            async with self._looking:
+                await self._catch_up()
         except WhatsSoundError as error:
             self._report(error)
 
@@ -260,9 +262,10 @@ class Feed:
         if resync:
             self._held = [] if self._held is None else self._held
         try:
-            fetched, fresh = (0, True) if not self._loaded else await self._catch_up()
-            if not self._loaded:
-                await self._load()
+            async with self._looking:
+                fetched, fresh = (0, True) if not self._loaded else await self._catch_up()
+                if not self._loaded:
+                    await self._load()
         finally:
             self._release()
         before = self._clock.monotonic() - self._config.claim_timeout

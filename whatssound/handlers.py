@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from .errors import WhatsSoundError
-from .events import EventBase
+from .errors import SlowReaderError, WhatsSoundError
+from .events import EventBase, Lagged
 from .streams import EventStream, Streams
 
 _log = logging.getLogger("whatssound")
@@ -91,13 +90,28 @@ class Handlers:
             _log.exception("the on_error function of %s raised", self._name)
 
     async def _handle(self, stream: EventStream, kind: type[EventBase], handler: Handler[Any]) -> None:
-        with contextlib.suppress(WhatsSoundError):  # how the session ended is told by `events()` and `status`
-            async for event in stream:
-                if not isinstance(event, kind):
-                    continue
-                try:
-                    answer = handler(event)
-                    if asyncio.iscoroutine(answer):
-                        await answer
-                except Exception as error:  # noqa: BLE001 - handlers are the user's; their errors go to on_error
-                    self.report(error)
+        while True:
+            try:
+                await self._read(stream, kind, handler)
+            except SlowReaderError as error:
+                # Said, and begun again: a handler that stops without a word would be worse than one that has missed.
+                self.report(error)
+                stream.close()
+                stream = self._streams.open()
+            except WhatsSoundError:
+                return  # how the session ended is told by `events()` and `status`
+            else:
+                return
+
+    async def _read(self, stream: EventStream, kind: type[EventBase], handler: Handler[Any]) -> None:
+        async for event in stream:
+            if not isinstance(event, kind):
+                if isinstance(event, Lagged):
+                    _log.warning("%s: a handler is too slow and has missed %d events", self._name, event.missed)
+                continue
+            try:
+                answer = handler(event)
+                if asyncio.iscoroutine(answer):
+                    await answer
+            except Exception as error:  # noqa: BLE001 - handlers are the user's; their errors go to on_error
+                self.report(error)

@@ -537,6 +537,26 @@ def test_a_refresh_looks_at_the_log_at_once() -> None:
     run_virtual(main)
 
 
+def test_two_looks_at_once_tell_of_one_discontinuity() -> None:
+    async def main() -> None:
+        database = Database()
+        room = Listening(database)
+        await room.start()
+        await room.join()
+        for number in range(10):
+            database.say(number)
+        database.purge(7)
+        database.delay = lambda: 0.3
+        room.feed.changes_flow()
+        await asyncio.gather(room.feed.refresh(), room.feed.refresh())
+        await asyncio.sleep(3)
+        assert room.of(Discontinuity) == [Discontinuity(after_seq=0, before_seq=7)]
+        assert [event.seq for event in room.of(ChatMessage)] == [7, 8, 9, 10]
+        await room.stop()
+
+    run_virtual(main)
+
+
 # --- chat: claims
 
 

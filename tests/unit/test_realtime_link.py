@@ -592,6 +592,30 @@ async def test_pushes_go_out_while_joined_and_never_otherwise() -> None:
     assert (second["event"], second["payload"]) == ("access_token", {"access_token": "the-next-token"})
 
 
+async def test_a_peer_that_does_not_read_holds_nobody_up() -> None:
+    stop = asyncio.Event()
+
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        wire.socket.transport.pause_reading()
+        await stop.wait()
+        wire.socket.transport.abort()
+
+    async with playing(play) as server:
+        ear, link = Ear(), server.link()
+        task = asyncio.create_task(link.run("t", ear))
+        await ear.until("joined")
+        pushed: list[bool] = []
+        async with asyncio.timeout(5):
+            while not pushed or pushed[-1]:
+                pushed.append(await link.push("broadcast", {"text": "x" * 100_000}))
+        assert len(pushed) > 5
+        assert link.is_joined, "that is for the heartbeats to tell"
+        stop.set()
+        ended = await task
+    assert ended.reason is Reason.CLOSED
+
+
 async def test_cancelling_leaves_the_topic_and_closes() -> None:
     seen: list[str] = []
     gone = asyncio.Event()

@@ -20,19 +20,21 @@ from whatssound.errors import (
     SessionClosedError,
     SessionEndedError,
     SessionNotFoundError,
+    SlowReaderError,
     UnreachableError,
     WhatsSoundError,
 )
 from whatssound.events import (
     ChatMessage,
     Event,
+    MemberChanged,
     StateResynced,
     Status,
     StatusChanged,
     TypingStarted,
 )
 from whatssound.gateway import Gateway
-from whatssound.models import SessionId
+from whatssound.models import Member, SessionId, UserId
 from whatssound.session import Session
 from whatssound.testing import FakeLink, FakeLinks, FakeRpc, FakeTokens, LoopClock, run_virtual
 from whatssound.testing.fakes import settle
@@ -496,6 +498,36 @@ def test_what_handlers_raise_reaches_on_error_and_nothing_else(on_error: str) ->
             assert len(stage.links.made) == 1
 
     run_virtual(main)
+
+
+def test_a_handler_that_falls_behind_is_told_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        stage = Stage(SessionConfig(reader_events=2))
+        errors: list[Exception] = []
+        got: list[str] = []
+        stage.session.on_error(errors.append)
+
+        async def slow(event: MemberChanged) -> None:
+            await asyncio.sleep(1)
+            got.append(event.action)
+
+        async with stage.session as session:
+            session.on(MemberChanged, slow)
+            await settle()
+            publish = session._streams.publish
+            for number in range(20):
+                publish(MemberChanged(action=str(number), member=Member(user_id=UserId(EVE))))
+            await asyncio.sleep(30)
+            assert [type(error) for error in errors] == [SlowReaderError]
+            assert len(got) == 8
+            publish(MemberChanged(action="again", member=Member(user_id=UserId(EVE))))
+            for number in range(9):
+                publish(TypingStarted(user_id=UserId(str(number))))
+            await asyncio.sleep(5)
+            assert got[-1] == "again"
+
+    run_virtual(main)
+    assert "has missed 8 events" in caplog.text
 
 
 def test_an_on_error_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
