@@ -198,6 +198,9 @@ async def test_browsers_are_let_in(bench: Bench) -> None:
     async with bench.http.get(bench.gateway.url + "/rest/v1/x", headers={"Origin": "http://a"}) as answer:
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert "Content-Range" in answer.headers["Access-Control-Expose-Headers"]
+    # Realtime answers for itself: the recorded server sends none where it wants none.
+    async with bench.http.get(bench.gateway.url + "/realtime/v1/nowhere") as answer:
+        assert "Access-Control-Allow-Origin" not in answer.headers
     async with bench.http.get(bench.gateway.url + "/nowhere") as answer:
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (404, "*")
 
