@@ -137,7 +137,11 @@ class GivenToken:
             raise AuthenticationError(f"the access_token function raised {type(error).__name__}") from error
         if not isinstance(token, str) or not token:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise AuthenticationError(f"the access_token function returned no token but {type(token).__name__}")
-        left = _expires_in(checked_token(token))
+        try:
+            left = _expires_in(checked_token(token))
+        except ConfigurationError as error:
+            # Not a setting of ours: the function may do better next time, so nothing that waits for a token is lost.
+            raise AuthenticationError(f"the access_token function: {error.problem}") from error
         if left is not None and left <= 0:
             raise TokenExpiredError("the access_token function gave a token that has expired; make a fresh one")
         return token

@@ -164,14 +164,21 @@ class PostgrestRpc:
             WhatsSoundError: typed by what went wrong; `TransportError.sent` tells whether the call may have had an
                 effect.
         """
-        token = await self._tokens.token()
+        token = await self._token(within)
         try:
             return await self._once(function, params, token, within)
         except (TokenExpiredError, InvalidKeyError):
-            fresh = await self._tokens.token(refused=token)
+            fresh = await self._token(within, refused=token)
             if fresh == token:
                 raise
         return await self._once(function, params, fresh, within)
+
+    async def _token(self, seconds: float, refused: str | None = None) -> str:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._tokens.token(refused=refused)
+        except TimeoutError:
+            raise RequestTimeoutError(f"no token within {seconds:g} s", sent=False) from None
 
     async def _once(self, function: str, params: Mapping[str, Any], token: str, seconds: float) -> dict[str, Any]:
         builder = self._client.rpc(function, dict(params))

@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from ._auth import is_public_key
 from .config import SessionConfig
 from .connection import Connection
 from .core.identifiers import Uuid7Source
 from .core.reducer import RoomState
-from .errors import NotSignedInError, ProtocolError, SessionClosedError
+from .errors import NotSignedInError, ProtocolError, SessionClosedError, refusal
 from .feed import Feed
 from .gateway import Gateway
-from .models import Model, SessionId
+from .models import Model, SessionId, SessionInfo
 from .outbox import Outbox
 from .ports import Clock, TokenSource
 from .state import ServerTime
@@ -81,3 +82,24 @@ def parse(model: type[M], function: str, data: Any) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         raise ProtocolError(f"{function} answered in an unknown shape: {error}") from error
+
+
+async def check_access(gateway: Gateway, tokens: TokenSource, session_id: SessionId, *, private: bool) -> None:
+    """Asks the database what a refused join would not say.
+
+    Args:
+        gateway: calls the database.
+        tokens: who we are.
+        session_id: the session.
+        private: whether its private channel is to be joined.
+
+    Raises:
+        SessionEndedError: the session has ended, so nobody may join its channel.
+        NotSignedInError: a private channel is for users.
+        WhatsSoundError: what reading the session met: unknown, wrong key, unreachable …
+    """
+    answer = await gateway.read("session_snapshot", {"p_session_id": session_id, "p_messages": 1})
+    if parse(SessionInfo, "session_snapshot", answer.get("session")).status == "ended":
+        raise refusal("session_ended", "the session has ended")
+    if private and is_public_key(await tokens.token()):
+        raise NotSignedInError

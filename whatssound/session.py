@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from ._auth import is_public_key
 from .chat import Chat
 from .config import SessionConfig
 from .connection import Connection
@@ -20,7 +19,6 @@ from .core.reducer import RoomState
 from .errors import (
     ConnectionRefusedByServerError,
     MessageRejectedError,
-    NotSignedInError,
     SessionClosedError,
     TransportError,
     UnreachableError,
@@ -32,13 +30,13 @@ from .features import Features
 from .feed import Feed, change_bindings
 from .gateway import Gateway
 from .handlers import ErrorHandler, Handler, Handlers
-from .models import Member, SessionId, SessionInfo, StoredRow
+from .models import Member, SessionId, StoredRow
 from .moderation import Moderation
 from .outbox import MessageReceipt, Outbox
 from .ports import Clock, JoinSpec, LinkFactory, TokenSource
 from .presence import Presences
 from .queue import Queue
-from .room import Room, parse
+from .room import Room, check_access, parse
 from .state import LiveState, ServerTime
 from .streams import EventStream, Streams
 from .tips import Tips
@@ -279,18 +277,7 @@ class Session:
         return parse(Member, "join_session", answer.get("me"))
 
     async def _check_access(self) -> None:
-        """Asks the database what a refused join would not say.
-
-        Raises:
-            SessionEndedError: the session has ended, so nobody may join its channel.
-            NotSignedInError: a private channel is for users.
-            WhatsSoundError: what reading the session met: unknown, wrong key, unreachable …
-        """
-        answer = await self._gateway.read("session_snapshot", {"p_session_id": self.id, "p_messages": 1})
-        if parse(SessionInfo, "session_snapshot", answer.get("session")).status == "ended":
-            raise refusal("session_ended", "the session has ended")
-        if self.config.private and is_public_key(await self._tokens.token()):
-            raise NotSignedInError
+        await check_access(self._gateway, self._tokens, self.id, private=self.config.private)
 
     async def _who_asks(self) -> str | None:
         await self._tokens.token()  # an app's own client may have signed in or out since

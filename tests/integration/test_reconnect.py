@@ -24,6 +24,7 @@ from whatssound import (
     Status,
     StatusChanged,
     TipSent,
+    TransportError,
     VoteCast,
     WhatsSound,
 )
@@ -372,13 +373,21 @@ async def test_a_token_that_ends_unseen_is_replaced(short_lived_tokens: StackThr
     """The machine slept through the end of its token: the server closed, and refuses it."""
     lab = Lab(short_lived_tokens)
     async with people(lab) as who:
-        sound = await who.join("dj")
+        config = replace(FAST, retry=replace(FAST.retry, deadline=1.5, request_timeout=0.5))
+        sound = await who.join("dj", config=config)
         info = await sound.create_session("Siesta")
         session = await who.open(sound, info.id)
         ear = Ear(session)
         await lab.switch(lambda stack: stack.faults.freeze("/auth/v1/token"))
         await ear.hears(StatusChanged, lambda event: event.status is Status.RECONNECTING)
+        # Who asks for something meanwhile is told in time, and what was said waits.
+        began = time.monotonic()
+        with pytest.raises(TransportError):
+            await session.tips.send(5)
+        assert time.monotonic() - began < 3
+        said = await session.chat.send("asleep")
         await lab.switch(lambda stack: stack.faults.clear())
+        await said.stored()
         await ear.hears(StateResynced)
         await eventually(lambda: session.status is Status.LIVE)
         await (await session.chat.send("awake")).stored()

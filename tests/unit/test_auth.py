@@ -304,7 +304,7 @@ def _raises() -> str:
         (lambda: None, AuthenticationError),
         (lambda: "", AuthenticationError),
         (lambda: jwt(lasts=-5), TokenExpiredError),
-        (lambda: "two words", ConfigurationError),
+        (lambda: "two words", AuthenticationError),
     ],
 )
 async def test_a_function_that_gives_no_token_is_one_of_our_errors(
