@@ -8,7 +8,7 @@ from ...models import Tally
 from ...state import LiveState
 from .meter import Latency
 
-_LINES = 14
+_LINES = 21
 _SONGS = 8
 
 
