@@ -107,6 +107,18 @@ def test_the_exit_code_tells_whether_promises_were_kept(
     assert "is missing" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "spoil", [{"anon_key": "wrong"}, {"url": "http://127.0.0.1:9"}, {"db_url": "postgresql://127.0.0.1:9/x"}]
+)
+def test_a_room_that_cannot_be_is_told_in_a_line(
+    spoil: dict[str, str], target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.run(replace(SMALL, seconds=0.5, target=replace(target, **spoil))) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told
+    assert all(line.startswith("whatssound demo: ") for line in told)
+
+
 def test_one_command_makes_the_room_and_takes_it_away() -> None:
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
     done = subprocess.run(

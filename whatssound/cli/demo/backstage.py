@@ -32,7 +32,12 @@ async def open_backstage() -> AsyncIterator[Target]:
         BackstageError: it did not start.
     """
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        __name__,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the demo, which then lets the stack end in order
     )
     assert child.stdin is not None
     assert child.stdout is not None

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from ...errors import WhatsSoundError
+from .backstage import BackstageError
 from .collector import rare_collections
 from .options import Options
 from .report import Report
@@ -15,10 +19,26 @@ from .stage import Stage, find_target, write_acts
 
 
 def run(options: Options) -> int:
-    """Plays the demo; returns 0 if everything accepted is stored exactly once and seen by everybody, else 1."""
+    """Plays the demo; returns 0 if everything accepted is stored exactly once and seen by everybody, else 1.
+
+    A room that does not come about is told in a line for each reason, and is 1 too.
+    """
+    reports: list[Report] = []
     with rare_collections():
-        report = asyncio.run(play(options, choose_show(plain=options.plain)))
-    return 0 if report.passed else 1
+        try:
+            reports.append(asyncio.run(play(options, choose_show(plain=options.plain))))
+        except* (WhatsSoundError, BackstageError, OSError) as group:
+            for reason in sorted({str(error) for error in _single(group)}):
+                print(f"whatssound demo: {reason}", file=sys.stderr)
+    return 0 if reports and reports[0].passed else 1
+
+
+def _single(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _single(error)
+        else:
+            yield error
 
 
 async def play(options: Options, show: Show) -> Report:
