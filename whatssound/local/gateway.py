@@ -56,7 +56,7 @@ class Gateway:
         self._keyring = keyring
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
-        middlewares = [_cors, _faulty(faults), _translating_keys(keyring), _checking_key(keyring)]
+        middlewares = [_quiet, _cors, _faulty(faults), _translating_keys(keyring), _checking_key(keyring)]
         self.app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY)
 
         async def health(_: web.Request) -> web.Response:
@@ -102,6 +102,17 @@ def _bind(host: str, port: int) -> socket.socket:
             raise PortInUseError(port) from error
         raise
     return bound
+
+
+@web.middleware
+async def _quiet(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        # The client hung up in the middle of its own request: nobody is left to be answered, and nothing is wrong here.
+        return web.Response(status=499)
 
 
 @web.middleware

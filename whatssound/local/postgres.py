@@ -140,7 +140,7 @@ class PostgresServer:
         cluster.check_data_dir(self.data_dir)
         self._lock = self._lock or _lock(self.data_dir)
         try:
-            if not (self.data_dir / "PG_VERSION").exists():
+            if not cluster.is_made(self.data_dir):
                 await cluster.make_data_dir(self.data_dir, _prepare)
             await _stop_orphan(self.data_dir)
             await self._run()

@@ -25,6 +25,8 @@ class Counter:
     def __init__(self) -> None:
         self.served = 0
         self.closed: list[int | None] = []
+        self.reading = asyncio.Event()
+        self.gone = asyncio.Event()
 
     async def start(self) -> None:
         return
@@ -45,6 +47,15 @@ class Counter:
             self.closed.append(socket.close_code)
             return socket
 
+        async def read(request: web.Request) -> web.Response:
+            self.reading.set()
+            try:
+                await request.read()
+            finally:
+                self.gone.set()
+            return web.Response()
+
+        app.router.add_post("/rest/v1/read", read)
         app.router.add_route("*", "/rest/v1/{path:.*}", count)
         app.router.add_get("/realtime/v1/websocket", echo)
         app.router.add_post("/_local/anything", count)
@@ -176,6 +187,20 @@ async def test_sockets_are_cut_without_a_word(bench: Bench) -> None:
 def test_faults_that_make_no_sense_are_refused(call: Any) -> None:
     with pytest.raises(LocalStackError):
         call(Faults())
+
+
+async def test_a_client_that_hangs_up_in_its_own_request_is_no_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port)
+    writer.write(b"POST /rest/v1/read HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+    async with asyncio.timeout(10):
+        await bench.service.reading.wait()
+        writer.transport.abort()
+        await bench.service.gone.wait()
+    assert await bench.get() == (200, {"served": 1})
+    assert not caplog.records
+    del reader
 
 
 async def test_a_wrong_key_is_told_from_a_missing_one(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from whatssound.local import cluster
 from whatssound.local.errors import (
     DataDirectoryError,
     DataDirectoryInUseError,
+    LocalStackError,
     PortInUseError,
     PostgresMissingError,
 )
@@ -158,6 +159,33 @@ async def test_a_foreign_directory_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryError, match="no Postgres data directory"):
         await PostgresServer(tmp_path / "letters").start()
     assert (tmp_path / "letters" / "dear.txt").read_text() == "hello"
+
+
+async def test_a_directory_that_was_being_filled_is_filled_anew(tmp_path: Path) -> None:
+    half = tmp_path / "data"
+    (half / "base").mkdir(parents=True)
+    (half / "base" / "1").write_text("torn")
+    (half / "PG_VERSION").write_text("18\n")
+    (half / ".whatssound.incomplete").touch()
+    async with PostgresServer(half, durable=False) as server:
+        assert await value(server, "select 1") == 1
+    assert not (half / ".whatssound.incomplete").exists()
+
+
+def test_root_finds_an_account_where_none_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cluster, "_OS_USER", "nobody_of_this_name")
+    monkeypatch.setattr("subprocess.run", _no_useradd)
+    chosen = cluster.os_user.__wrapped__()
+    assert chosen is not None
+    assert chosen.name in {"postgres", "nobody"}
+    monkeypatch.setattr(cluster, "_account", lambda _: None)
+    with pytest.raises(LocalStackError, match="ordinary user"):
+        cluster.os_user.__wrapped__()
+
+
+def _no_useradd(*_: object, **__: object) -> None:
+    raise FileNotFoundError
 
 
 async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
