@@ -2,7 +2,8 @@
 --
 -- A tip begins as pending, seen by tipper and DJ only and not in the event log. The payment provider's word, brought by
 -- the service role through confirm_tip, makes it confirmed (counted, announced) or refunded. A confirmed tip may still be
--- refunded, as card payments may be; nothing leads out of refunded, and nothing back to pending.
+-- refunded, as card payments may be; nothing leads out of refunded, and nothing back to pending. A payment that never came
+-- about stays between tipper and DJ: else a note for all to read would cost nothing.
 
 create table public.tips (
   id uuid primary key default gen_random_uuid(),
@@ -24,10 +25,11 @@ create table public.tips (
   constraint tips_currency check (whatssound.is_currency(currency)),
   constraint tips_note check (char_length(note) between 1 and 200 and whatssound.is_clean_text(note)),
   constraint tips_status check (status in ('pending', 'confirmed', 'refunded')),
-  constraint tips_settled check ((status = 'pending') = (settled_at is null) and (status = 'pending') = (seq is null))
+  constraint tips_settled check ((status = 'pending') = (settled_at is null)
+    and (status <> 'pending' or seq is null) and (status <> 'confirmed' or seq is not null))
 );
 comment on table public.tips is 'Tips. amount is in minor units. Rows are never deleted; totals are counted from the rows, so they cannot disagree.';
-comment on column public.tips.seq is 'The event that settled it last; null while pending.';
+comment on column public.tips.seq is 'The event that settled it last; null unless it has been confirmed: such a tip is not public.';
 comment on column public.tips.key is 'The tipper''s idempotency key; not readable through the API.';
 create index idx_tips_dj_amount on public.tips (dj_id, amount desc) include (currency, status);
 create index idx_tips_session on public.tips (session_id, currency) include (amount) where status = 'confirmed';
@@ -38,9 +40,9 @@ grant select (id, session_id, tipper_id, dj_id, username, amount, currency, note
   on public.tips to anon, authenticated;
 grant select on public.tips to service_role;
 create policy tips_select_anon on public.tips for select to anon
-  using (status <> 'pending' and whatssound.can_read(session_id));
+  using (seq is not null and whatssound.can_read(session_id));
 create policy tips_select_authenticated on public.tips for select to authenticated
-  using ((select auth.uid()) in (tipper_id, dj_id) or (status <> 'pending' and whatssound.can_read(session_id)));
+  using ((select auth.uid()) in (tipper_id, dj_id) or (seq is not null and whatssound.can_read(session_id)));
 
 create function whatssound.keep_tip_facts()
 returns trigger
@@ -180,19 +182,25 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_seq bigint := whatssound.next_seq(p_tip.session_id);
+  v_seq bigint;
   v_tip public.tips;
 begin
+  -- The payment of a pending tip that never came about is nobody else's business: it is no event.
+  if 'confirmed' in (p_status, p_tip.status) then
+    v_seq := whatssound.next_seq(p_tip.session_id);
+  end if;
   update public.tips t
   set status = p_status, provider_ref = coalesce(p_provider_ref, t.provider_ref), settled_at = clock_timestamp(), seq = v_seq
   where t.id = p_tip.id
   returning t.* into strict v_tip;
-  perform whatssound.log_event(v_tip.session_id, v_seq, case p_status when 'confirmed' then 'tip' else 'tip_refunded' end,
-    jsonb_build_object('tip', whatssound.tip_json(v_tip)));
+  if v_seq is not null then
+    perform whatssound.log_event(v_tip.session_id, v_seq, case p_status when 'confirmed' then 'tip' else 'tip_refunded' end,
+      jsonb_build_object('tip', whatssound.tip_json(v_tip), 'was', p_tip.status));
+  end if;
   return v_tip;
 end
 $$;
-comment on function whatssound.settle_tip(public.tips, text, text) is 'Moves a tip to its next status and logs it; call with the clock''s row locked.';
+comment on function whatssound.settle_tip(public.tips, text, text) is 'Moves a tip to its next status and logs it if it is or was confirmed; call with the clock''s row locked.';
 revoke all on function whatssound.settle_tip(public.tips, text, text) from public, anon, authenticated, service_role;
 
 create function whatssound.require_provider_ref(p_tip public.tips, p_provider_ref text)
@@ -232,11 +240,19 @@ begin
   v_duplicate := v_tip.status = p_status;
   if not v_duplicate then
     v_tip := whatssound.settle_tip(v_tip, p_status, p_provider_ref);
+  elsif v_tip.provider_ref is null and p_provider_ref is not null then
+    -- Learnt later, it still keeps the payment from settling another tip.
+    update public.tips t set provider_ref = p_provider_ref where t.id = p_tip_id;
   end if;
   return whatssound.finish_write(v_tip.session_id,
     jsonb_build_object('tip', whatssound.tip_json(v_tip), 'duplicate', v_duplicate));
-exception when lock_not_available or deadlock_detected then
-  return whatssound.busy();
+exception
+  when unique_violation then
+    -- A tip of another session took the payment this very moment.
+    perform whatssound.refuse('idempotency_mismatch', jsonb_build_object('tip_id', p_tip_id, 'argument', 'p_provider_ref'));
+    return null;
+  when lock_not_available or deadlock_detected then
+    return whatssound.busy();
 end
 $$;
 comment on function public.confirm_tip(uuid, text, text) is

@@ -150,6 +150,9 @@ def _vote_row(record: Json) -> Event:
 def _tip_row(tip: Tip) -> Event | None:
     if tip.status == "pending":
         return TipPending(tip=tip)
+    if tip.status == "refunded" and tip.seq is None:
+        # Only tipper and DJ see such a row: the payment never came about, so the log has no word of it.
+        return TipRefunded(tip=tip, counted=False)
     if tip.seq is None:
         # Without its place in the log it would be counted again when the log brings it.
         raise ValueError(f"a {tip.status} tip has no seq")

@@ -53,7 +53,19 @@ select is(confirm_tip((r #>> '{tip,id}')::uuid, 'refunded') #>> '{tip,status}', 
 select is(pg_temp.outcome(format('select confirm_tip(%L)', r #>> '{tip,id}')), 'PT409 tip_state', 'refunded is final') from t;
 select is(session_snapshot(:open) -> 'tips' -> 'count', '0'::jsonb, 'and not counted');
 select confirm_tip(id, 'refunded') is not null from tips where tipper_id = :bo;
-select is((select count(*) from jsonb_array_elements(events_since(:open, 0) -> 'events') e where e ->> 'kind' = 'tip_refunded'), 2::bigint, 'refunds are events');
+select is(jsonb_agg(e #> '{payload,was}'), '["confirmed"]', 'a refund of what was confirmed is an event that says so; of what was pending it is none')
+from jsonb_array_elements(events_since(:open, 0) -> 'events') e where e ->> 'kind' = 'tip_refunded';
+select is(seq, null, 'a payment that never came about has no place in the log') from tips where tipper_id = :bo;
+select is(confirm_tip(id, 'refunded', 'pi_7') ->> 'duplicate', 'true', 'the payment''s reference may come later') from tips where tipper_id = :bo;
+select is(provider_ref, 'pi_7', 'and is kept') from tips where tipper_id = :bo;
+select is(session_snapshot(:open) -> 'tips', '{"totals": {}, "count": 0}'::jsonb, 'none of it is in the totals');
+select pg_temp.as_anon();
+select is_empty('select 1 from tips where tipper_id = ' || quote_literal(:bo), 'it stays hidden from role anon');
+select isnt_empty('select 1 from tips where tipper_id = ' || quote_literal(:ana), 'while what was confirmed stays public');
+select pg_temp.as_user(:ana);
+select is_empty('select 1 from tips where tipper_id = ' || quote_literal(:bo), 'and from other users');
+select pg_temp.as_user(:bo);
+select isnt_empty('select 1 from tips where tipper_id = ' || quote_literal(:bo), 'but not from the tipper');
 
 -- A webhook's deliveries.
 select pg_temp.as_user(:bo);

@@ -339,6 +339,12 @@ def test_a_refunded_tips_row_waits_for_the_entry_that_says_whether_it_counted() 
     assert row_event("tips", {**TIP, "status": "refunded"}) is None
 
 
+def test_a_refunded_row_without_a_seq_was_never_counted() -> None:
+    found = row_event("tips", {**TIP, "status": "refunded", "seq": None})
+    assert isinstance(found, TipRefunded)
+    assert not found.counted
+
+
 def test_a_settled_tip_without_a_place_would_be_counted_twice() -> None:
     with pytest.raises(ProtocolError, match="no seq"):
         row_event("tips", {**TIP, "seq": None})
