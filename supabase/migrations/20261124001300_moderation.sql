@@ -65,7 +65,8 @@ declare
   v_payload jsonb := jsonb_build_object(
     'action', p_action, 'user_id', p_member.user_id,
     'username', (select p.username from public.profiles p where p.user_id = p_member.user_id),
-    'role', p_member.role, 'muted_until', p_member.muted_until, 'by', p_actor.user_id, 'reason', p_reason);
+    'role', p_member.role, 'banned', p_member.banned, 'muted_until', p_member.muted_until,
+    'by', p_actor.user_id, 'reason', p_reason);
 begin
   perform whatssound.note_moderation(p_actor, p_action, p_member.user_id,
     jsonb_strip_nulls(jsonb_build_object('role', p_member.role, 'muted_until', p_member.muted_until, 'reason', p_reason)));

@@ -82,6 +82,13 @@ select isnt(join_session(:open) #> '{me,muted_until}', 'null'::jsonb, 'and sees 
 -- A new moderator has power at once; one who is no more has none.
 select pg_temp.as_user(:dj);
 select set_member_role(:open, :ana, 'moderator') is not null, set_member_role(:open, :mod, 'listener') is not null;
+-- Whatever changes about a banned member, the event says that they are.
+select ban_member(:open, :bo) is not null, mute_member(:open, :bo, 60) is not null, mute_member(:open, :bo, 0) is not null,
+  set_member_role(:open, :bo, 'moderator') is not null, set_member_role(:open, :bo, 'listener') is not null, ban_member(:open, :bo, false) is not null;
+select is(string_agg((e #>> '{payload,action}') || ' ' || (e #>> '{payload,banned}'), ', ' order by place),
+  'banned true, muted true, unmuted true, role true, role true, unbanned false', 'events tell of the ban')
+from (select x.* from jsonb_array_elements(events_since(:open, 0) -> 'events') with ordinality x (e, place)
+  where e ->> 'kind' = 'member' and e #>> '{payload,user_id}' = :bo order by place desc limit 6) y;
 select pg_temp.as_user(:ana);
 select is(pg_temp.outcome(format('select set_slow_mode(%L, 3)', :open)), 'ok', 'a new moderator moderates');
 select pg_temp.as_user(:mod);
