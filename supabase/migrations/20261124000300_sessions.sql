@@ -174,7 +174,10 @@ begin
     perform whatssound.refuse('invalid_argument', jsonb_build_object(
       'argument', 'p_settings', 'setting', v_wrong, 'reason', 'unknown setting, wrong type or out of range'));
   end if;
-  select jsonb_object_agg(r.name, coalesce(p_change -> r.name, p_current -> r.name, r.preset)) into v_merged
+  select jsonb_object_agg(r.name, coalesce(
+    -- 5.0 is a whole number, too, but its text is none that Postgres takes for an integer.
+    case when jsonb_typeof(p_change -> r.name) = 'number' then to_jsonb(trunc((p_change -> r.name)::numeric)) end,
+    p_change -> r.name, p_current -> r.name, r.preset)) into v_merged
   from whatssound.setting_rules() r;
   return v_merged;
 end

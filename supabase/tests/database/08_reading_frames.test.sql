@@ -44,6 +44,9 @@ select pg_temp.as_user(:bo);
 select is(pg_temp.outcome($$select create_session('Mine', '{}', 'a0000000-0000-4000-8000-0000000000aa')$$), 'PT409 id_conflict', 'for others the id is taken');
 select is(pg_temp.outcome('select create_session(' || a || ')'), 'PT422 invalid_argument', 'not a session: ' || a)
 from unnest(array['''''', '''  ''', 'null', 'repeat(''x'', 201)', '''a'', ''{"nope": 1}''', '''a'', ''[]''', '''a'', null', '''a'', ''{"visibility": 1}''']) a;
+select is(create_session('Floats', '{"slow_mode_seconds": 0.0, "max_message_length": 5e2, "max_tip_amount": 7.00, "tick_ms": 0.0}') #> '{session,settings}'
+  @> '{"slow_mode_seconds": 0, "max_message_length": 500, "max_tip_amount": 7, "tick_ms": 0}', true, 'whole numbers, however they are written');
+select is(pg_temp.say((select id from sessions where title = 'Floats'), 'hi') ->> 'status', 'stored', 'the room works with them');
 select is(set_profile('Bo Bo', 'https://example.org/a.png') #>> '{profile,username}', 'Bo Bo', 'a profile');
 select is(pg_temp.outcome('select set_profile(' || a || ')'), 'PT422 invalid_argument', 'not a profile: ' || a)
 from unnest(array['''''', 'null', 'repeat(''x'', 33)', 'E''a\nb''', '''a'' || chr(8238)', '''a'', ''ftp://x''']) a;
