@@ -213,7 +213,7 @@ $$;
 comment on function whatssound.require_queue_room(whatssound.actor) is 'Refuses with queue_full.';
 revoke all on function whatssound.require_queue_room(whatssound.actor) from public, anon, authenticated, service_role;
 
-create function whatssound.add_item(p_actor whatssound.actor, p_song public.songs)
+create function whatssound.add_item(p_actor whatssound.actor, p_song public.songs, p_duration_ms integer)
 returns public.queue_items
 language plpgsql volatile
 set search_path = ''
@@ -224,7 +224,7 @@ declare
 begin
   insert into public.queue_items (session_id, song_id, title, artist, duration_ms, source_url, rank, added_by, seq)
   values (
-    v_session_id, p_song.id, p_song.title, p_song.artist, p_song.duration_ms, p_song.source_url,
+    v_session_id, p_song.id, p_song.title, p_song.artist, p_duration_ms, p_song.source_url,
     1 + coalesce((select max(q.rank) from public.queue_items q where q.session_id = v_session_id and q.status = 'queued'), 0),
     p_actor.user_id, whatssound.next_seq(v_session_id))
   returning * into v_item;
@@ -232,8 +232,8 @@ begin
   return v_item;
 end
 $$;
-comment on function whatssound.add_item(whatssound.actor, public.songs) is 'Puts a song at the end of the queue and logs it.';
-revoke all on function whatssound.add_item(whatssound.actor, public.songs) from public, anon, authenticated, service_role;
+comment on function whatssound.add_item(whatssound.actor, public.songs, integer) is 'Puts a song at the end of the queue and logs it.';
+revoke all on function whatssound.add_item(whatssound.actor, public.songs, integer) from public, anon, authenticated, service_role;
 
 create function public.enqueue_song(
   p_session_id uuid, p_title text, p_artist text default null, p_duration_ms integer default null,
@@ -248,6 +248,7 @@ declare
   v_user_id uuid := whatssound.require_user('command');
   v_request jsonb := jsonb_build_array(p_session_id, p_title, p_artist, p_duration_ms, p_song_id, p_source_url);
   v_actor whatssound.actor;
+  v_song public.songs;
   v_reply jsonb;
 begin
   perform whatssound.require_song_facts(p_title, p_artist, p_duration_ms, p_source_url);
@@ -259,8 +260,11 @@ begin
     perform whatssound.require_setting(v_actor, 'listeners_may_queue');
     perform whatssound.require_anonymous_may(v_actor, 'anonymous_may_queue');
     perform whatssound.require_queue_room(v_actor);
+    v_song := whatssound.ensure_song(v_user_id, p_song_id, p_title, p_artist, p_duration_ms, p_source_url);
+    -- How long it plays here is for the caller to say: a stranger may have been first to add the song, with any length.
     v_reply := whatssound.queue_reply(
-      whatssound.add_item(v_actor, whatssound.ensure_song(v_user_id, p_song_id, p_title, p_artist, p_duration_ms, p_source_url)),
+      whatssound.add_item(v_actor, v_song, case when p_song_id is null then p_duration_ms
+                                           else coalesce(p_duration_ms, v_song.duration_ms) end),
       p_session_id);
     perform whatssound.remember_reply(v_user_id, p_key, 'enqueue_song', v_request, v_reply);
     perform whatssound.spend_tokens(v_user_id, 'command', 1);

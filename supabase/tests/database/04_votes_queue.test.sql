@@ -43,6 +43,14 @@ select is(r #>> '{item,action}', 'added', 'a song is added') from q;
 select is(enqueue_song(:open, 'Third', 'A', 1000, null, null, (select two from k)) #> '{item,id}', (select r #> '{item,id}' from q), 'once a key');
 select is(pg_temp.outcome(format('select enqueue_song(%L, ''Other'', p_key => (select two from k))', :open)), 'PT409 idempotency_mismatch', 'a key is for one song');
 select is(pg_temp.outcome(format('select enqueue_song(%L, ''x'')', :open)), 'PT422 invalid_argument', 'a key is required');
+select is(enqueue_song(:open, 'third', 'a', 240000, p_key => gen_random_uuid()) #> '{item}' ->> 'duration_ms', '240000', 'who adds it says how long it plays');
+select is(enqueue_song(:open, 'THIRD', 'a', p_key => gen_random_uuid()) #>> '{item,duration_ms}', null, 'and takes no length from a stranger who was first');
+select is(count(distinct song_id), 1::bigint, 'it is one song all the same') from queue_items where session_id = :open and lower(title) = 'third';
+select is(enqueue_song(:open, 'Third', p_song_id => (r #>> '{item,song_id}')::uuid, p_key => gen_random_uuid()) #>> '{item,duration_ms}', '1000', 'a song named by its id has its length') from q;
+select pg_temp.as_user(:mod);
+select remove_queue_item(:open, id, version, gen_random_uuid()) is not null from queue_items
+where session_id = :open and lower(title) = 'third' and id <> (select (r #>> '{item,id}')::uuid from q);
+select pg_temp.as_user(:ana);
 select is(pg_temp.outcome(format('select enqueue_song(%L, '''', p_key => gen_random_uuid())', :open)), 'PT422 invalid_argument', 'an empty title');
 select is(pg_temp.outcome(format('select enqueue_song(%L, ''x'', p_duration_ms => 0, p_key => gen_random_uuid())', :open)), 'PT422 invalid_argument', 'no duration');
 select is(pg_temp.outcome(format('select enqueue_song(%L, ''x'', p_source_url => ''javascript:x'', p_key => gen_random_uuid())', :open)), 'PT422 invalid_argument', 'a source that is no web address');
