@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 import uuid
@@ -47,6 +48,14 @@ async def assert_dense(room: Room) -> None:
     assert frames[0][0] == 1
     assert frames[-1][1] == seqs[-1]
     assert all(second[0] == first[1] + 1 for first, second in pairwise(frames))
+
+
+async def somebody_waits(room: Room, function: str) -> None:
+    """Returns once a call of the function waits for a lock, which it does for two seconds at most."""
+    waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%' || $1 || '%'"
+    async with asyncio.timeout(2):
+        while not await room.fetch(waiting, function):
+            await asyncio.sleep(0.01)
 
 
 async def test_votes_on_one_song_add_up(room: Room) -> None:
@@ -318,6 +327,55 @@ async def test_partitions_are_made_while_messages_arrive(room: Room, wheel: Data
     assert sum(task.result() for task in inserters) > 0
     assert longest < 2
     await assert_dense(room)
+
+
+async def test_upkeep_does_its_other_work_while_a_reader_keeps_an_old_month(room: Room, wheel: Database) -> None:
+    """A month that cannot be detached now stays for the next upkeep; what else is due is done, nobody waits for long."""
+    upkeep, reader = await asyncpg.connect(wheel.owner), await asyncpg.connect(wheel.owner)
+    change = upkeep.transaction()
+    try:
+        async with reader.transaction():
+            await reader.fetch("select 1 from public.messages limit 1")
+            await change.start()
+            await upkeep.execute("update whatssound.project set message_retention = '31 days'")
+            await upkeep.execute(
+                "insert into whatssound.idempotency_keys values"
+                " (gen_random_uuid(), gen_random_uuid(), 'x', '{}', '{}', now() - interval '80 hours')"
+            )
+            done = json.loads(await upkeep.fetchval("select whatssound.run_upkeep()"))
+            # The lock that it waited for is not held any longer: others write.
+            stored = await asyncio.wait_for(room.say(user(), message()), 1)
+        again = json.loads(await upkeep.fetchval("select whatssound.run_upkeep()"))
+        await change.rollback()
+    finally:
+        await upkeep.close()
+        await reader.close()
+
+    assert (done["partitions_dropped"], done["keys_deleted"]) == (0, 1)
+    assert again["partitions_dropped"] > 0
+    assert stored[0]["status"] == "stored"
+
+
+async def test_one_payment_raced_for_two_tips_settles_one(room: Room) -> None:
+    """Two sessions' tips claim one payment at once: one has it, the other call is told."""
+    other, ana, payment = str(uuid.uuid4()), user(), f"pi_{uuid.uuid4()}"
+    await room.call(room.dj, "create_session", p_title="Other", p_id=other)
+    tips = []
+    for where in (room.id, other):
+        key = str(uuid.uuid4())
+        sent = await room.call(ana, "send_tip", p_session_id=where, p_amount=5, p_currency="EUR", p_key=key)
+        tips.append(sent["tip"]["id"])
+    async with asyncio.TaskGroup() as group:
+        async with room.pool.acquire() as first, first.transaction():
+            await first.execute("select public.confirm_tip($1, 'confirmed', $2)", tips[0], payment)
+            claim = room.call(None, "confirm_tip", p_tip_id=tips[1], p_provider_ref=payment)
+            second = group.create_task(outcomes(claim))
+            await somebody_waits(room, "confirm_tip")
+
+    assert second.result() == ["idempotency_mismatch"]
+    assert [
+        str(row["id"]) for row in await room.fetch("select id from public.tips where provider_ref = $1", payment)
+    ] == [tips[0]]
 
 
 async def test_writers_and_rollbacks_leave_no_hole(room: Room) -> None:
