@@ -141,6 +141,21 @@ async def test_a_black_hole_is_noticed_within_two_heartbeats(lab: Lab, who: Peop
         await same_as_database(at.ana_sound, at.ana)
 
 
+async def test_a_slow_line_is_no_broken_line(lab: Lab, who: People) -> None:
+    async with scene(lab, who) as at:
+        at.link.delay(0.15)
+        song = (await at.ana.queue.add(title="lejos")).item
+        assert song is not None
+        receipt = await at.ana.chat.send("desde lejos")
+        assert (await receipt.stored()).status == "stored"
+        await at.ana.votes.cast(song.song_id, 1)
+        await at.ear.hears(VoteCast)
+        await same_as_database(at.ana_sound, at.ana)
+        stats = at.ana.stats()
+        assert (stats.reconnects, stats.rpc_retries, stats.retried) == (0, 0, 0)
+        at.link.delay(0)
+
+
 async def test_an_outage_with_sends_loses_and_doubles_nothing(lab: Lab, who: People) -> None:
     async with scene(lab, who) as at:
         dj_ear = Ear(at.dj)
