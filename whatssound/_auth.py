@@ -252,7 +252,8 @@ class SignedIn:
             return self._key
         async with self._lock:
             session = self._session
-            if session is None:  # signed out while waiting
+            # Signed out while waiting for the lock, which pyright's narrowing does not think of.
+            if session is None:  # pyright: ignore[reportUnnecessaryComparison]
                 return self._key
             left = _expires_in(session.access_token)
             ending = left is not None and left < min(REFRESH_MARGIN, session.expires_in / 4)
@@ -261,7 +262,8 @@ class SignedIn:
                 if self._session is session:
                     self._session = fresh
                 # Else somebody has signed in or out meanwhile, and that counts.
-            return self._session.access_token if self._session is not None else self._key
+            now = self._session
+            return now.access_token if now is not None else self._key  # pyright: ignore[reportUnnecessaryComparison]
 
     async def _refresh(self, session: Session) -> Session:
         try:
