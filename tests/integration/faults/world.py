@@ -30,8 +30,8 @@ MESSAGES = 20.0
 TIPS = 4.0
 VOTES = 3.0
 SONGS = 2.0
-#: Seconds that a token lives: each run sees several.
-TOKEN_SECONDS = 8
+#: Seconds that a token lives: each run sees several, and an outage of Auth outlasts one.
+TOKEN_SECONDS = 6
 #: Seconds after the last fault in which everything must have come right.
 PATIENCE = 25.0
 
