@@ -108,6 +108,8 @@ class Gateway:
             if running.waiting == 1:
                 self._forget(name, running)
                 running.task.cancel()
+                # Not left to end by itself later: who closes a session leaves no task behind.
+                await asyncio.wait([running.task])
             raise
         finally:
             running.waiting -= 1
