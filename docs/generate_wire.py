@@ -76,13 +76,16 @@ def _models() -> dict[str, type[BaseModel]]:
         "event_message": _pick(Message, "id", "user_id", "username", "role", "content", "created_at"),
         "event_message_deleted": _made("MessageDeleted", id=MessageId, user_id=UserId | None, by=UserId | None),
         "event_vote": _made("Vote", song_id=SongId, user_id=UserId, username=str, value=Literal[-1, 0, 1], tally=tally),
-        "event_tip": _made("TipEvent", tip=tip),
+        "event_tip": _made("TipEvent", tip=tip, was=Literal["pending", "confirmed"]),
         "event_queue": _made("QueueEvent", action=QueueAction, item=item),
         "event_member": _made(
             "MemberEvent",
             action=str,
             by=UserId | None,
-            **{name: Member.model_fields[name].annotation for name in ("user_id", "username", "role", "muted_until")},
+            **{
+                name: Member.model_fields[name].annotation
+                for name in ("user_id", "username", "role", "banned", "muted_until")
+            },
         ),
         "event_session": _made("SessionEvent", action=str, session=session),
     }
