@@ -48,8 +48,13 @@ async def nothing_left(lab: Lab) -> AsyncIterator[None]:
     held = await _connections(lab)
     with _no_warnings():
         yield
-        left = asyncio.all_tasks() - tasks
+        # The sessions that the room was made with live on, and each look of theirs at the log is a task for a moment.
+        passing = {task for task in asyncio.all_tasks() - tasks if task.get_name().startswith("whatssound-read-")}
+        left = asyncio.all_tasks() - tasks - passing
         assert not left, left
+        if passing:
+            _, left = await asyncio.wait(passing, timeout=10)
+            assert not left, left
     loop = asyncio.get_running_loop()
     ends = loop.time() + 10
     while (now := await _connections(lab)) > held:
