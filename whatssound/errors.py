@@ -297,8 +297,8 @@ class MessageRejectedError(WhatsSoundError):
 
     Attributes:
         message_id: the client-made id.
-        reason: the row's refusal code (``slow_mode``, ``muted``, ``session_ended`` …), or ``closed``/``banned`` for all
-            rows.
+        reason: the row's refusal code (``slow_mode``, ``muted``, ``session_ended`` …), or ours: ``closed`` (before the
+            outcome was known), ``dropped`` (see `OutboxConfig.policy`), ``other_user`` (signed in since).
         retry_after: seconds until it may work, where known.
     """
 
