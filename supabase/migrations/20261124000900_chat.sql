@@ -336,6 +336,26 @@ $$;
 comment on function whatssound.enter_chat(uuid, whatssound.parsed_message[], uuid) is 'Locks the clock and lets the authors in; refuses strangers to a private session.';
 revoke all on function whatssound.enter_chat(uuid, whatssound.parsed_message[], uuid) from public, anon, authenticated, service_role;
 
+create function whatssound.require_chat_credit(p_user_id uuid)
+returns void
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_available double precision := whatssound.tokens_available(p_user_id, 'chat');
+  v_limit whatssound.rate_limits;
+begin
+  select l.* into v_limit from whatssound.rate_limits l where l.bucket = 'chat';
+  -- An empty bucket is told row by row; only who goes on all the same, and is a whole bucket in debt, is kept from the lock.
+  if v_available <= -v_limit.capacity then
+    perform whatssound.refuse('rate_limited', jsonb_build_object(
+      'retry_after', round(((1 - v_available) / v_limit.per_second)::numeric, 3), 'bucket', 'chat'));
+  end if;
+end
+$$;
+comment on function whatssound.require_chat_credit(uuid) is 'Refuses with rate_limited who keeps sending batches with an empty bucket.';
+revoke all on function whatssound.require_chat_credit(uuid) from public, anon, authenticated, service_role;
+
 create function public.insert_messages(p_session_id uuid, p_messages json)
 returns jsonb
 language plpgsql volatile security definer
@@ -355,6 +375,9 @@ begin
   if v_caller is null and not whatssound.is_service() then
     perform whatssound.refuse('not_signed_in');
   end if;
+  if v_caller is not null then
+    perform whatssound.require_chat_credit(v_caller);
+  end if;
   perform whatssound.require_batch(p_messages);
   -- Before the lock: a large batch is read without holding up the room.
   v_parsed := array(select p from whatssound.parse_messages(p_messages, v_caller) p);
@@ -367,8 +390,9 @@ begin
     select j from whatssound.judge_messages(v_session, v_parsed, v_caller, v_tokens,
       (select c.last_seq from public.session_clock c where c.session_id = p_session_id), v_now) j);
   v_stored := whatssound.store_messages(p_session_id, v_rows, v_now);
-  if v_caller is not null and v_stored > 0 then
-    perform whatssound.spend_tokens(v_caller, 'chat', v_stored);
+  if v_caller is not null then
+    -- A batch of which nothing is stored took the room's lock, too: for nothing it would be a way to stop the room.
+    perform whatssound.spend_tokens(v_caller, 'chat', greatest(v_stored, 1));
   end if;
   return whatssound.finish_write(p_session_id, jsonb_build_object('results', whatssound.message_results(v_rows)));
 exception when lock_not_available or deadlock_detected then

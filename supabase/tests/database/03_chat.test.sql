@@ -108,6 +108,9 @@ create temporary table flood as select insert_messages(:open, (select json_agg(j
 select is((select count(*) from flood, jsonb_array_elements(r) e where e ->> 'status' = 'stored'), 3::bigint, 'a burst is stored as far as tokens go');
 select is(r -> 4 ->> 'reason', 'rate_limited', 'the rest is rate limited') from flood;
 select ok((r -> 4 ->> 'retry_after')::numeric between 15 and 20, 'with the time until there is a token') from flood;
+select is(array_agg(pg_temp.outcome(format('select insert_messages(%L, ''[]'')', :open))), array['ok', 'ok', 'ok', 'ok', 'PT429 rate_limited'],
+  'who goes on with an empty bucket is kept from the room''s lock')
+from generate_series(1, 5);
 
 -- The service role speaks for others.
 select pg_temp.as_service();
