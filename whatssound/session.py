@@ -427,6 +427,7 @@ class Session:
 
     async def _heartbeats(self, room: Room) -> None:
         while True:
+            asked = self._clock.unix_ms()
             try:
                 answer = await self._gateway.once("heartbeat", {"p_session_id": self.id})
             except WhatsSoundError as error:
@@ -436,6 +437,8 @@ class Session:
                     room.feed.occupied(answer["occupancy"])
                 if isinstance(answer.get("last_seq"), int):
                     room.feed.learned(answer["last_seq"])
+                # Our clock may be set while the session runs, and ids that are minutes off are refused.
+                room.server_time.learn_text(answer.get("server_time"), asked)
             await self._clock.sleep(self.config.occupancy_interval)
 
     def _rejoined(self) -> None:

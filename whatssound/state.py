@@ -127,6 +127,15 @@ class ServerTime:
         middle = (asked_ms + self._unix_ms()) // 2
         self._offset_ms = round(server_time.timestamp() * 1000) - middle
 
+    def learn_text(self, server_time: object, asked_ms: int) -> None:
+        """Takes a server time as it stands in JSON; what is no time with its zone is passed over."""
+        try:
+            parsed = datetime.fromisoformat(server_time) if isinstance(server_time, str) else None
+        except ValueError:
+            return
+        if parsed is not None and parsed.tzinfo is not None:
+            self.learn(parsed, asked_ms)
+
     def unix_ms(self) -> int:
         """The server's time in milliseconds since 1970."""
         return self._unix_ms() + self._offset_ms

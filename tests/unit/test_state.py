@@ -167,3 +167,20 @@ def test_the_server_s_time_is_off_by_half_the_round_trip_at_most(
 
 def test_until_it_is_learnt_our_own_time_must_do() -> None:
     assert ServerTime(lambda: 1234).unix_ms() == 1234
+
+
+def test_a_clock_that_is_set_meanwhile_is_noticed_by_the_next_answer() -> None:
+    ours = 1_790_000_000_000
+    clock = ServerTime(lambda: ours)
+    clock.learn_text(datetime.fromtimestamp(ours / 1000, UTC).isoformat(), ours)
+    truth = clock.unix_ms()
+    ours += 600_000  # somebody sets our clock ten minutes ahead
+    clock.learn_text(datetime.fromtimestamp(truth / 1000, UTC).isoformat(), ours)
+    assert abs(clock.unix_ms() - truth) <= 1
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "yesterday", "2026-11-24T08:00:00"])
+def test_what_is_no_time_teaches_nothing(nonsense: object) -> None:
+    clock = ServerTime(lambda: 1234)
+    clock.learn_text(nonsense, 1234)
+    assert clock.unix_ms() == 1234
