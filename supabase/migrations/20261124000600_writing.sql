@@ -20,12 +20,17 @@ set search_path = ''
 as $$
 begin
   perform from public.session_clock c where c.session_id = p_session_id for update;
-  if not found then
+  -- Strangers to a private session are told the same before anything else about the call is looked at.
+  if not found or (auth.uid() is not null and exists (
+    select from public.sessions s
+    where s.id = p_session_id and s.visibility = 'private' and not exists (
+      select from public.session_members m where m.session_id = s.id and m.user_id = auth.uid()))) then
     perform whatssound.refuse('session_not_found');
   end if;
 end
 $$;
-comment on function whatssound.lock_clock(uuid) is 'Takes the session''s row lock, waiting for at most the caller''s lock_timeout.';
+comment on function whatssound.lock_clock(uuid) is
+  'Takes the session''s row lock, waiting for at most the caller''s lock_timeout; refuses unknown sessions and strangers to private ones alike.';
 revoke all on function whatssound.lock_clock(uuid) from public, anon, authenticated, service_role;
 
 create function whatssound.ensure_member(p_session public.sessions, p_user_id uuid)

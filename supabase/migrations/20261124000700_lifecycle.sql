@@ -92,11 +92,13 @@ as $$
 declare
   v_session public.sessions;
 begin
-  perform whatssound.lock_clock(p_id);
   select s.* into v_session from public.sessions s where s.id = p_id and s.dj_id = p_user_id;
   if not found then
     perform whatssound.refuse('id_conflict');
   end if;
+  perform whatssound.lock_clock(p_id);
+  -- Again: the first look was not under the lock.
+  select s.* into strict v_session from public.sessions s where s.id = p_id;
   return whatssound.finish_write(p_id, jsonb_build_object('session', whatssound.session_json(v_session)));
 end
 $$;

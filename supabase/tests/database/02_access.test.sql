@@ -74,13 +74,19 @@ from unnest(array[
 
 -- A private session and one that does not exist answer alike, by every way in.
 select pg_temp.as_user(:eve);
+select enqueue_song(:open, 'Mine', p_key => 'c0000000-0000-4000-8000-000000000001') is not null,
+  send_tip(:open, 1, 'EUR', null, 'c0000000-0000-4000-8000-000000000001') is not null;
 select is(
   pg_temp.outcome(format('select %s', replace(f, '$1', quote_literal(:closed) || '::uuid'))),
   pg_temp.outcome(format('select %s', replace(f, '$1', 'gen_random_uuid()'))), 'a stranger learns nothing from ' || f)
 from unnest(array['session_snapshot($1)', 'events_since($1, 0)', 'message_history($1)', 'heartbeat($1)', 'flush_frame($1)',
   'join_session($1)', 'song_leaderboard($1)', 'insert_messages($1, ''[]'')', 'end_session($1)',
   'cast_vote($1, gen_random_uuid(), 1::smallint, gen_random_uuid())', 'send_tip($1, 1, ''EUR'', null, gen_random_uuid())',
-  'enqueue_song($1, ''x'', p_key => gen_random_uuid())', 'set_slow_mode($1, 1)', 'delete_message($1, gen_random_uuid())']) f;
+  'enqueue_song($1, ''x'', p_key => gen_random_uuid())', 'enqueue_song($1, ''x'')', 'advance_queue($1)', 'remove_queue_item($1, gen_random_uuid())',
+  -- Nor by a key that was used elsewhere.
+  'cast_vote($1, gen_random_uuid(), 1::smallint, ''c0000000-0000-4000-8000-000000000001'')',
+  'send_tip($1, 2, ''EUR'', null, ''c0000000-0000-4000-8000-000000000001'')',
+  'enqueue_song($1, ''x'', p_key => ''c0000000-0000-4000-8000-000000000001'')', 'set_slow_mode($1, 1)', 'delete_message($1, gen_random_uuid())']) f;
 select is(pg_temp.outcome('select session_snapshot(' || quote_literal(:closed) || ')'), 'PT404 session_not_found', 'namely 404');
 select is_empty('select 1 from sessions where id = ' || quote_literal(:closed), 'nor from the table of sessions');
 select is_empty('select 1 from queue_items where session_id = ' || quote_literal(:closed), 'nor from the queue');
