@@ -32,11 +32,15 @@ class Breaker:
         self._topic = session_topic(session_id)
         # In turn: Realtime does not start while Postgres is away.
         self._restarting = asyncio.Lock()
+        # A plain drop is plain only while nothing else breaks.
+        self._made_good = asyncio.Event()
         self.healed_at = 0.0
 
     async def play(self, schedule: Schedule, plain: PlainDrop) -> None:
         """Plays all steps, each at its time, and returns when everything is whole again."""
         began = asyncio.get_running_loop().time()
+        if not any(step.plain for step in schedule.steps):
+            self._made_good.set()
         try:
             async with asyncio.TaskGroup() as group:
                 for step in schedule.steps:
@@ -51,6 +55,8 @@ class Breaker:
     async def _step(self, step: Step, began: float, plain: PlainDrop) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(began + step.at - loop.time())
+        if not step.plain:
+            await self._made_good.wait()
         links = self._links if step.target is None else (self._links[step.target],)
         match step.kind:
             case Kind.RST | Kind.FIN:
@@ -58,6 +64,7 @@ class Breaker:
                     link.reset() if step.kind is Kind.RST else link.fin()
                 if step.plain and step.target is not None:
                     await plain(step.target, loop.time())
+                    self._made_good.set()
             case Kind.BLACK_HOLE | Kind.DELAY:
                 for link in links:
                     link.black_hole() if step.kind is Kind.BLACK_HOLE else link.delay(step.seconds / 2)
