@@ -109,6 +109,7 @@ chaos: $(VENV)/.dev ## what faults cost, each guarantee in a table; make chaos S
 	$(BIN)/python -m tests.integration.faults --seeds $(SEEDS) $(ARGS)
 
 docs: $(VENV)/.dev ## write the generated parts of the docs anew, then test the docs
+	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python docs/generate_wire.py
 	$(PYTEST) tests/test_docs.py
 
