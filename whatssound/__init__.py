@@ -100,8 +100,9 @@ from .models import (
     VoteReceipt,
 )
 from .outbox import MessageReceipt
-from .session import Session, SessionStats
+from .session import Session
 from .state import LiveState
+from .stats import SessionStats
 from .streams import EventStream
 
 __version__ = _version("whatssound")

@@ -6,19 +6,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from .chat import Chat
 from .config import SessionConfig
 from .connection import Connection
-from .core.identifiers import Uuid7Source, session_topic
 from .core.reasons import Reason
-from .core.reducer import RoomState
 from .errors import (
     ConnectionRefusedByServerError,
-    MessageRejectedError,
     SessionClosedError,
     TransportError,
     UnreachableError,
@@ -27,21 +23,21 @@ from .errors import (
 )
 from .events import EventBase, Status, StatusChanged
 from .features import Features
-from .feed import Feed, change_bindings
 from .gateway import Gateway
 from .handlers import ErrorHandler, Handler, Handlers
-from .models import Member, SessionId, StoredRow
+from .models import Member, SessionId
 from .moderation import Moderation
-from .outbox import MessageReceipt, Outbox
-from .ports import Clock, JoinSpec, LinkFactory, TokenSource
+from .ports import Clock, LinkFactory, TokenSource
 from .presence import Presences
 from .queue import Queue
 from .room import Room, check_access, parse
-from .state import LiveState, ServerTime
+from .state import LiveState
+from .stats import SessionStats, session_stats
 from .streams import EventStream, Streams
 from .tips import Tips
 from .typing import Typing
 from .votes import Votes
+from .wiring import Surroundings, make_features
 
 _log = logging.getLogger("whatssound")
 
@@ -49,37 +45,6 @@ E = TypeVar("E", bound=EventBase)
 
 #: Reasons that no later attempt cures, so that opening fails at once instead of after its deadline.
 _HOPELESS = frozenset({Reason.UNAUTHORIZED.value, Reason.NOT_FOUND.value, Reason.TOKEN.value})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStats:
-    """Counters of one open session.
-
-    Attributes:
-        sent: chat messages accepted by `Chat.send`.
-        stored: of these, stored.
-        duplicates: stored rows that an earlier try had stored already.
-        rejected: refused by the database.
-        waiting: outcome not known yet.
-        batches: batches the database answered.
-        rows: rows in them.
-        retried: rows that had to go again.
-        rpc_retries: RPC tries beyond the first.
-        rpc_errors: RPCs that failed in the end.
-        reconnects: times the connection was lost or an attempt failed.
-    """
-
-    sent: int
-    stored: int
-    duplicates: int
-    rejected: int
-    waiting: int
-    batches: int
-    rows: int
-    retried: int
-    rpc_retries: int
-    rpc_errors: int
-    reconnects: int
 
 
 class Session:
@@ -169,21 +134,7 @@ class Session:
 
     def stats(self) -> SessionStats:
         """Returns the counters as they are now."""
-        room = self._parts().room
-        outbox = room.outbox.stats
-        return SessionStats(
-            sent=outbox.accepted,
-            stored=outbox.stored,
-            duplicates=outbox.duplicates,
-            rejected=outbox.rejected,
-            waiting=room.outbox.waiting,
-            batches=outbox.batches,
-            rows=outbox.rows,
-            retried=outbox.retried,
-            rpc_retries=self._gateway.retries,
-            rpc_errors=self._gateway.errors,
-            reconnects=room.connection.reconnects,
-        )
+        return session_stats(self._parts().room)
 
     # --- events
 
@@ -249,7 +200,7 @@ class Session:
         if self._features is not None:
             raise SessionClosedError("a Session is opened once; make another with sound.session(...)")
         me = await self._join()
-        features = self._features = self._wire(me)
+        features = self._features = self._make_features(me)
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
         try:
@@ -279,69 +230,21 @@ class Session:
     async def _check_access(self) -> None:
         await check_access(self._gateway, self._tokens, self.id, private=self.config.private)
 
-    async def _who_asks(self) -> str | None:
-        await self._tokens.token()  # an app's own client may have signed in or out since
-        return self._tokens.user_id
-
-    def _wire(self, me: Member | None) -> Features:
-        config, user_id = self.config, self._tokens.user_id
-        room_state = RoomState(user_id, config.history)
-        room_state.me = me
-        server_time = ServerTime(self._clock.unix_ms)
-        feed = Feed(
-            self.id,
-            me=user_id,
+    def _make_features(self, me: Member | None) -> Features:
+        around = Surroundings(
+            session_id=self.id,
+            config=self.config,
             gateway=self._gateway,
-            room=room_state,
-            server_time=server_time,
-            config=config,
+            tokens=self._tokens,
+            links=self._links,
             clock=self._clock,
+            chance=self._chance,
             publish=self._streams.publish,
             report=self._handlers.report,
-            rejoined=self._rejoined,
-            synced=self._synced,
+            status_changed=self._status_changed,
             lost=self._lost,
-            chance=self._chance,
         )
-        outbox = Outbox(
-            self.id,
-            self._gateway,
-            config.outbox,
-            self._clock,
-            chance=self._chance,
-            settled=self._settled,
-            learned=feed.learned,
-            author=self._who_asks,
-        )
-        connection = Connection(
-            JoinSpec(
-                topic=session_topic(self.id),
-                private=config.private,
-                presence_key=user_id or "",
-                changes=change_bindings(self.id),
-            ),
-            self._links,
-            self._tokens,
-            config.connection,
-            self._clock,
-            listener=feed,
-            changed=self._status_changed,
-            chance=self._chance,
-        )
-        room = Room(
-            session_id=self.id,
-            gateway=self._gateway,
-            connection=connection,
-            outbox=outbox,
-            feed=feed,
-            state=room_state,
-            config=config,
-            tokens=self._tokens,
-            clock=self._clock,
-            server_time=server_time,
-            ids=Uuid7Source(random.SystemRandom().getrandbits),
-        )
-        return Features(room)
+        return make_features(around, me)
 
     def _start(self, parts: Features) -> None:
         room = parts.room
@@ -441,12 +344,6 @@ class Session:
                 room.server_time.learn_text(answer.get("server_time"), asked)
             await self._clock.sleep(self.config.occupancy_interval)
 
-    def _rejoined(self) -> None:
-        self._parts().presence.joined()
-
-    def _synced(self) -> None:
-        self._parts().room.connection.live()
-
     def _lost(self, error: WhatsSoundError) -> None:
         self._parts().room.connection.failed("session_lost", str(error))
         self._connecting.cancel()
@@ -473,13 +370,6 @@ class Session:
         self._failure = error
         self._went_live.set()
         self._streams.end(error)
-
-    def _settled(self, receipt: MessageReceipt, outcome: StoredRow | MessageRejectedError) -> None:
-        feed = self._parts().room.feed
-        if isinstance(outcome, StoredRow):
-            feed.stored(receipt.message, outcome)
-        else:
-            feed.rejected(receipt.message, outcome.reason)
 
     def _parts(self) -> Features:
         if self._features is None:

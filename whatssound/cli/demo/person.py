@@ -13,7 +13,8 @@ from ...errors import OutcomeUnknownError, RefusedError, WhatsSoundError
 from ...events import ChatMessage, Lagged, MessageWithdrawn
 from ...models import QueueReceipt, Tip
 from ...outbox import MessageReceipt
-from ...session import Session, SessionStats
+from ...session import Session
+from ...stats import SessionStats
 from .ledger import Ballot, Ledger, Payment, QueueFact, Words
 from .meter import Meter
 from .script import Act, Add, Advance, Move, Remove, Say, Type, Vote

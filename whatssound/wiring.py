@@ -1,0 +1,139 @@
+"""Makes the parts of one open session and tells each what it needs of the others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .config import SessionConfig
+from .connection import Connection
+from .core.identifiers import Uuid7Source, session_topic
+from .core.reducer import RoomState
+from .errors import MessageRejectedError, WhatsSoundError
+from .events import Event, StatusChanged
+from .features import Features
+from .feed import Feed, change_bindings
+from .gateway import Gateway
+from .models import Member, SessionId, StoredRow
+from .outbox import MessageReceipt, Outbox
+from .ports import Clock, JoinSpec, LinkFactory, TokenSource
+from .room import Room
+from .state import ServerTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a session brings to its parts.
+
+    Attributes:
+        session_id: the session.
+        config: its settings.
+        gateway: calls the database.
+        tokens: who we are.
+        links: makes generations of the channel.
+        clock: time.
+        chance: draws a uniform random number in [0, 1).
+        publish: called with each event, after it has been applied to the state.
+        report: called with what went wrong in reading, which never stops the session.
+        status_changed: called with each change of the connection's status.
+        lost: called when the session may not be read any more.
+    """
+
+    session_id: SessionId
+    config: SessionConfig
+    gateway: Gateway
+    tokens: TokenSource
+    links: LinkFactory
+    clock: Clock
+    chance: Callable[[], float]
+    publish: Callable[[Event], None]
+    report: Callable[[Exception], None]
+    status_changed: Callable[[StatusChanged], None]
+    lost: Callable[[WhatsSoundError], None]
+
+
+def make_features(around: Surroundings, me: Member | None) -> Features:
+    """Makes the parts of a session, none of them running yet.
+
+    Args:
+        around: what the session brings.
+        me: the user's place in the session; None without a user.
+    """
+    config, user_id = around.config, around.tokens.user_id
+    state = RoomState(user_id, config.history)
+    state.me = me
+    server_time = ServerTime(around.clock.unix_ms)
+
+    async def who_asks() -> str | None:
+        await around.tokens.token()  # an app's own client may have signed in or out since
+        return around.tokens.user_id
+
+    def settled(receipt: MessageReceipt, outcome: StoredRow | MessageRejectedError) -> None:
+        if isinstance(outcome, StoredRow):
+            feed.stored(receipt.message, outcome)
+        else:
+            feed.rejected(receipt.message, outcome.reason)
+
+    def rejoined() -> None:
+        features.presence.joined()
+
+    def synced() -> None:
+        connection.live()
+
+    feed = Feed(
+        around.session_id,
+        me=user_id,
+        gateway=around.gateway,
+        room=state,
+        server_time=server_time,
+        config=config,
+        clock=around.clock,
+        publish=around.publish,
+        report=around.report,
+        rejoined=rejoined,
+        synced=synced,
+        lost=around.lost,
+        chance=around.chance,
+    )
+    outbox = Outbox(
+        around.session_id,
+        around.gateway,
+        config.outbox,
+        around.clock,
+        chance=around.chance,
+        settled=settled,
+        learned=feed.learned,
+        author=who_asks,
+    )
+    connection = Connection(
+        JoinSpec(
+            topic=session_topic(around.session_id),
+            private=config.private,
+            presence_key=user_id or "",
+            changes=change_bindings(around.session_id),
+        ),
+        around.links,
+        around.tokens,
+        config.connection,
+        around.clock,
+        listener=feed,
+        changed=around.status_changed,
+        chance=around.chance,
+    )
+    features = Features(
+        Room(
+            session_id=around.session_id,
+            gateway=around.gateway,
+            connection=connection,
+            outbox=outbox,
+            feed=feed,
+            state=state,
+            config=config,
+            tokens=around.tokens,
+            clock=around.clock,
+            server_time=server_time,
+            ids=Uuid7Source(random.SystemRandom().getrandbits),
+        )
+    )
+    return features
