@@ -8,6 +8,8 @@ from typing import Literal
 from .errors import ConfigurationError
 
 OutboxPolicy = Literal["wait", "reject", "drop_oldest"]
+FeedChoice = Literal["frames", "changes", "auto"]
+ChatPathChoice = Literal["broadcast", "stored", "auto"]
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -121,12 +123,25 @@ class SessionConfig:
 
     Attributes:
         private: whether the channel is private (policies on ``realtime.messages`` decide). A plain
-            ``supabase.channel('session:…')`` is a different, public channel; ``False`` joins that one.
+            ``supabase.channel('session:…')`` is a different, public channel; ``False`` joins that one. Frames always
+            come by a private channel.
+        feed: how the session's events reach us: ``frames`` of the database (milliseconds in a small room, and what a
+            room of thousands can afford), Postgres ``changes``, or ``auto``: frames where the session has them and we
+            may join them.
+        chat_path: how chat travels: ``broadcast`` (heard before it is stored), ``stored`` (heard with the next frame),
+            or ``auto``: as the database decides from the size of the room and the plan. In a large room listeners
+            always take ``stored``, since they have left the topic that carries broadcasts.
+        large_room: how many people a small room holds at most; with more it is large: listeners are counted instead of
+            shown in presence, and typing is off. It is small again below 80 % of it.
         max_message_length: characters of a chat message before the session's own limit is known.
         reconcile_interval: seconds between two looks at the event log, which confirm chat and find what was missed.
+            With frames the log is only asked when something is known to be missing, or after ``silence_timeout``.
+        silence_timeout: seconds without any word of how far the log goes, after which a client of frames asks.
         claim_timeout: seconds after which a broadcast chat message that was never stored is reported as
             `ChatUnconfirmed`.
-        occupancy_interval: seconds between two heartbeats to the database (its lease lasts 90 s).
+        occupancy_interval: seconds between two heartbeats to the database (its lease lasts 90 s), unless the database
+            names another interval, as it does in large rooms.
+        reaction_interval: seconds over which our own reactions are counted before they are sent together.
         reader_events: unread events one reader may hold; beyond it the oldest that may be dropped go, and `Lagged` says
             how many.
         history: messages kept in `LiveState.messages`.
@@ -141,10 +156,15 @@ class SessionConfig:
     """
 
     private: bool = True
+    feed: FeedChoice = "auto"
+    chat_path: ChatPathChoice = "auto"
+    large_room: int = 300
     max_message_length: int = 500
     reconcile_interval: float = 5.0
+    silence_timeout: float = 30.0
     claim_timeout: float = 30.0
     occupancy_interval: float = 25.0
+    reaction_interval: float = 0.5
     reader_events: int = 1000
     history: int = 200
     typing_ttl: float = 6.0
@@ -158,15 +178,22 @@ class SessionConfig:
     def __post_init__(self) -> None:
         _positive(
             self,
+            "large_room",
             "max_message_length",
             "reconcile_interval",
+            "silence_timeout",
             "claim_timeout",
             "occupancy_interval",
+            "reaction_interval",
             "reader_events",
             "history",
             "typing_ttl",
             "presence_grace",
             "handler_tasks",
         )
+        if self.feed not in ("frames", "changes", "auto"):
+            raise ConfigurationError("feed", f"is {self.feed!r}; use 'frames', 'changes' or 'auto'")
+        if self.chat_path not in ("broadcast", "stored", "auto"):
+            raise ConfigurationError("chat_path", f"is {self.chat_path!r}; use 'broadcast', 'stored' or 'auto'")
         if self.occupancy_interval > 60:
             raise ConfigurationError("occupancy_interval", "must be at most 60: the lease lasts 90 s")

@@ -22,6 +22,7 @@
     │   ├── RequestTimeoutError
     │   ├── ServerError
     │   └── ConnectionRefusedByServerError
+    ├── FramesUnavailableError        ``feed="frames"``, and there are none for us
     ├── OutcomeUnknownError           a command may or may not have happened; its key is attached
     ├── OutboxFullError               no room for another message (policy ``reject``)
     ├── SlowReaderError               a reader fell so far behind that only events it must not lose were left
@@ -368,6 +369,18 @@ class ConnectionRefusedByServerError(TransportError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"Realtime refused: {reason}", sent=False)
+
+
+class FramesUnavailableError(WhatsSoundError):
+    """``feed="frames"`` was asked for, and this session has no frames that we may hear.
+
+    Attributes:
+        problem: what stands in the way, and what to do about it.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f'the session has no frames for us: {problem}; feed="auto" falls back to Postgres Changes')
 
 
 class OutcomeUnknownError(WhatsSoundError):

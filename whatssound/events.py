@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from .models import (
+    ChatPath,
+    Feed,
     Member,
     Message,
     MessageId,
@@ -19,6 +21,7 @@ from .models import (
     Presence,
     QueueAction,
     QueueItem,
+    RoomSize,
     SessionInfo,
     SongId,
     Tally,
@@ -193,6 +196,44 @@ class TypingStopped(EventBase):
     username: str = ""
 
 
+class ReactionsCounted(EventBase):
+    """Reactions since the last such event, by everybody together (our own included): emoji → how many.
+
+    They are ephemeral: never stored, and whoever is away misses them.
+    """
+
+    counts: dict[str, int]
+
+
+class FeedChanged(EventBase):
+    """The session's events, or our chat, travel another way from now on. No event is lost or repeated by it.
+
+    ``tick_ms`` is the time between two frames, 0 where each write is sent at once; it is told again when it has changed
+    by a fifth. ``reason`` is a short code: ``database`` (the database decided so for everybody) or ``refused`` (we may
+    not join the frames' topic, so we hear of the events by Postgres Changes).
+    """
+
+    keep: ClassVar[bool] = True
+
+    feed: Feed
+    chat_path: ChatPath
+    tick_ms: int = 0
+    reason: str
+
+
+class RoomModeChanged(EventBase):
+    """The room became large or small again.
+
+    In a ``large`` room listeners are not in presence and nobody is told who comes and goes: forget the list of who is
+    here, and show ``occupancy``. When it is ``small`` again, everybody who is here is told of as `PresenceJoined`.
+    """
+
+    keep: ClassVar[bool] = True
+
+    mode: RoomSize
+    occupancy: int
+
+
 class StatusChanged(EventBase):
     """The connection's status changed.
 
@@ -263,11 +304,12 @@ Event = (
     | PresenceLeft
     | TypingStarted
     | TypingStopped
+    | ReactionsCounted
+    | FeedChanged
+    | RoomModeChanged
     | StatusChanged
     | StateResynced
     | Discontinuity
     | Lagged
     | UnknownEvent
 )
-
-Feed = Literal["changes"]

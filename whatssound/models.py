@@ -22,6 +22,15 @@ QueueStatus = Literal["queued", "playing", "played", "skipped", "removed"]
 QueueAction = Literal["added", "moved", "removed", "started", "finished", "skipped"]
 TipStatus = Literal["pending", "confirmed", "refunded"]
 
+#: How the session's events reach this client: frames of the database, or Postgres Changes beside client broadcasts.
+Feed = Literal["frames", "changes"]
+
+#: How chat travels: client broadcast first and stored by the next batch, or stored first and heard with the next frame.
+ChatPath = Literal["broadcast", "stored"]
+
+#: A small room shows everybody in presence; in a large one only the crew is seen, and the number of the others.
+RoomSize = Literal["small", "large"]
+
 
 class Model(BaseModel):
     """Base of all models: frozen, and tolerant of members that a newer database adds."""
@@ -143,6 +152,43 @@ class Presence(Model):
     online_at: AwareDatetime | None = None
 
 
+class FeedInfo(Model):
+    """How the database sends a session's events; the same for every client of the session.
+
+    ``tick_ms`` is the time between two frames (0: a frame a write), ``framed_seq`` the last event it tried to send,
+    ``rate`` the session's events a second, ``joinable`` whether the caller may join the session's topics (None where
+    the answer does not say).
+    """
+
+    frames: bool = False
+    tick_ms: Annotated[int, Field(ge=0)] = 0
+    framed_seq: int = 0
+    chat_path: ChatPath = "broadcast"
+    rate: float = 0.0
+    events_per_second: int | None = None
+    joinable: bool | None = None
+
+
+class Frame(Model):
+    """What happened in a session since the frame before: the events ``from_seq`` to ``to_seq`` of its log, in order.
+
+    ``events`` are entries of the log as `events_since` has them; ``from_seq`` is None where the log no longer had any.
+    ``last_seq`` may lie beyond ``to_seq``: the rest comes with the next frame. ``reactions`` were counted since the
+    frame before.
+    """
+
+    session_id: SessionId
+    from_seq: int | None = None
+    to_seq: int
+    last_seq: int
+    events: tuple[dict[str, Any], ...] = ()
+    tallies: tuple[dict[str, Any], ...] = ()
+    reactions: dict[str, int] = {}
+    occupancy: int | None = None
+    tick_ms: int | None = None
+    server_time: AwareDatetime | None = None
+
+
 class Snapshot(Model):
     """A session at one moment: everything up to and including event ``seq``."""
 
@@ -158,6 +204,7 @@ class Snapshot(Model):
     messages: tuple[Message, ...] = ()
     occupancy: int = 0
     server_time: AwareDatetime
+    feed: FeedInfo = FeedInfo()
 
 
 # --- receipts

@@ -23,10 +23,12 @@ CLASSES = [
 #: What a reader never loses: money, moderation, withdrawals, the session itself and the stream's own state.
 KEPT = {
     "Discontinuity",
+    "FeedChanged",
     "Lagged",
     "MemberChanged",
     "MessageDeleted",
     "MessageWithdrawn",
+    "RoomModeChanged",
     "SessionChanged",
     "StateResynced",
     "StatusChanged",

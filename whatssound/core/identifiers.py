@@ -74,3 +74,8 @@ def uuid7_unix_ms(value: str) -> int:
 def session_topic(session_id: str) -> str:
     """Returns the topic that members may write: chat, typing, presence, changes."""
     return f"session:{session_id}"
+
+
+def frames_topic(session_id: str) -> str:
+    """Returns the topic that members may read and only the database writes: frames."""
+    return f"session:{session_id}:frames"

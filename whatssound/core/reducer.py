@@ -22,6 +22,7 @@ from ..events import (
     PresenceJoined,
     PresenceLeft,
     QueueChanged,
+    ReactionsCounted,
     SessionChanged,
     TipRefunded,
     TipSent,
@@ -44,6 +45,9 @@ from ..models import (
 )
 
 _REMEMBERED = 2_000
+
+#: The most kinds of reactions that are counted; the rarest makes way for a new one.
+_KINDS = 100
 
 _MessageKey = tuple[str, str]  # author, id: two authors may have stored the same id
 _DeletedKey = tuple[str | None, str]  # the author is None where the deletion does not name one
@@ -71,6 +75,7 @@ class RoomState:
         self.server_time: datetime | None = None
         self.presence: dict[UserId, Presence] = {}
         self.typing: dict[UserId, str] = {}
+        self.reactions: dict[str, int] = {}
         self._items: dict[ItemId, QueueItem] = {}
         self._gone: OrderedDict[ItemId, int] = OrderedDict()
         self._confirmed: dict[_MessageKey, Message] = {}
@@ -194,6 +199,11 @@ class RoomState:
             case SessionChanged():
                 if (event.seq or 0) >= self._session_seq:
                     self.session, self._session_seq = event.session, event.seq or 0
+            case _:
+                self._change_ephemeral(event)
+
+    def _change_ephemeral(self, event: Event) -> None:
+        match event:
             case PresenceJoined():
                 self.presence[event.member.user_id] = event.member
             case PresenceLeft():
@@ -202,6 +212,8 @@ class RoomState:
                 self.typing[event.user_id] = event.username
             case TypingStopped():
                 self.typing.pop(event.user_id, None)
+            case ReactionsCounted():
+                self._react(event)
             case _:
                 pass  # connection events and those of newer databases change nothing here
 
@@ -248,6 +260,12 @@ class RoomState:
         if totals[event.tip.currency] == 0:
             del totals[event.tip.currency]
         self.tips = TipTotals(totals=totals, count=self.tips.count + sign)
+
+    def _react(self, event: ReactionsCounted) -> None:
+        for text, count in event.counts.items():
+            if text not in self.reactions and len(self.reactions) >= _KINDS:
+                del self.reactions[min(self.reactions, key=self.reactions.__getitem__)]
+            self.reactions[text] = self.reactions.get(text, 0) + count
 
     def take_item(self, item: QueueItem) -> None:
         """Takes an item as an RPC's answer has it, unless a newer version is known."""

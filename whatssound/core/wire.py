@@ -1,8 +1,8 @@
 """JSON of the wire ↔ events. The only place that knows member names.
 
-Three sources speak of the same things: client broadcasts (chat, typing), rows of Postgres Changes (votes, tips,
-queue_items) and entries of the session's event log. Each becomes the same event. Shapes are documented in
-``docs/reference/wire.md``.
+Three sources speak of the same things: client broadcasts (chat, typing, reactions), rows of Postgres Changes (votes,
+tips, queue_items) and entries of the session's event log, which also come in frames. Each becomes the same event.
+Shapes are documented in ``docs/reference/wire.md``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from ..events import (
     UnknownEvent,
     VoteCast,
 )
-from ..models import Member, Message, Presence, QueueItem, SessionInfo, Tally, Tip
+from ..models import Frame, Member, Message, Presence, QueueItem, SessionInfo, Tally, Tip
 from .identifiers import as_uuid
+from .reactions import believable_counts
 
 Json = Mapping[str, Any]
 
 CHAT = "chat"
 TYPING = "typing"
+REACTION = "reaction"
+FRAME = "frame"
 
 #: The most characters of a broadcast message that are believed: what is longer cannot be stored by any session.
 MAX_CLAIM_LENGTH = 10_000
@@ -58,6 +61,11 @@ def chat_payload(message: Message) -> dict[str, Any]:
 def typing_payload(user_id: str, username: str, *, typing: bool) -> dict[str, Any]:
     """Makes the payload of a ``typing`` broadcast."""
     return {"user_id": user_id, "username": username, "typing": typing}
+
+
+def reaction_payload(user_id: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Makes the payload of a ``reaction`` broadcast."""
+    return {"user_id": user_id, "counts": dict(counts)}
 
 
 def presence_payload(member: Presence) -> dict[str, Any]:
@@ -95,6 +103,14 @@ def chat_claim(payload: Any, session_id: str) -> Message | None:
     ):
         return None
     return message
+
+
+def reaction_claim(payload: Any) -> tuple[str, dict[str, int]] | None:
+    """Reads a ``reaction`` broadcast: who says to have reacted, and how often; None if it is not one."""
+    if not isinstance(payload, Mapping) or not isinstance(payload.get("user_id"), str):
+        return None
+    counts = believable_counts(payload.get("counts"))
+    return (payload["user_id"], counts) if counts else None
 
 
 def presence_members(metas_by_key: Any) -> dict[str, Presence]:
@@ -159,6 +175,26 @@ def _tip_row(tip: Tip) -> Event | None:
     if tip.status == "refunded":
         return None  # whether it had been counted is not in the row; the log's entry says so
     return TipSent(tip=tip, seq=tip.seq)
+
+
+def frame(payload: Any, session_id: str) -> Frame:
+    """Reads a ``frame``, which only the database can send.
+
+    Raises:
+        ProtocolError: it does not have a frame's shape, is another session's, or its events do not fill what it says
+            it covers.
+    """
+    try:
+        read = Frame.model_validate(payload)
+    except ValidationError as error:
+        raise ProtocolError(f"a frame cannot be read: {error}") from error
+    if read.session_id != session_id:
+        raise ProtocolError("a frame of another session arrived")
+    first = read.to_seq - len(read.events) + 1
+    expected = read.from_seq if read.from_seq is not None else read.to_seq + 1
+    if first != expected or any(entry.get("seq") != first + at for at, entry in enumerate(read.events)):
+        raise ProtocolError(f"a frame of the events {read.from_seq} to {read.to_seq} does not have them")
+    return read
 
 
 def log_event(entry: Json, session_id: str, *, me: str | None, recovered: bool) -> Event:

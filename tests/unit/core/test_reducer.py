@@ -28,6 +28,7 @@ from whatssound.events import (
     PresenceJoined,
     PresenceLeft,
     QueueChanged,
+    ReactionsCounted,
     SessionChanged,
     StatusChanged,
     TipSent,
@@ -564,3 +565,15 @@ def test_an_older_change_of_the_session_does_not_undo_a_newer_one() -> None:
     state.apply(SessionChanged(action="updated", session=session, seq=1))
     assert state.session is not None
     assert state.session.status == "ended"
+
+
+def test_reactions_add_up_and_the_rarest_kind_makes_way() -> None:
+    state = RoomState(ME, HISTORY)
+    for number in range(100):
+        state.apply(ReactionsCounted(counts={f"r{number}": 2 + (number != 7)}))
+    state.apply(ReactionsCounted(counts={"r0": 5}))
+    assert state.reactions["r0"] == 8
+    state.apply(ReactionsCounted(counts={"new": 1}))
+    assert len(state.reactions) == 100
+    assert "r7" not in state.reactions
+    assert state.reactions["new"] == 1

@@ -15,6 +15,7 @@ from whatssound.core.wire import (
     MAX_CLAIM_NAME,
     chat_claim,
     chat_payload,
+    frame,
     log_event,
     presence_members,
     presence_payload,
@@ -385,3 +386,62 @@ def test_times_of_other_zones_are_the_same_moment() -> None:
     assert stored_message({**MESSAGE, "created_at": elsewhere.isoformat()}, SESSION, 7) == stored_message(
         MESSAGE, SESSION, 7
     )
+
+
+FRAME: dict[str, Any] = {
+    "session_id": SESSION,
+    "from_seq": 3,
+    "to_seq": 4,
+    "last_seq": 7,
+    "events": [
+        {"seq": 3, "kind": "message_deleted", "payload": {"id": "1"}, "created_at": "2026-11-24T00:00:00+00:00"},
+        {"seq": 4, "kind": "new", "payload": {}, "created_at": "2026-11-24T00:00:00+00:00"},
+    ],
+    "tallies": [],
+    "occupancy": 12,
+    "tick_ms": 500,
+    "server_time": "2026-11-24T00:00:00+00:00",
+}
+
+
+def test_a_frame_is_read_with_its_events_in_order() -> None:
+    read = frame(FRAME, SESSION)
+    assert (read.from_seq, read.to_seq, read.last_seq, read.occupancy, read.tick_ms) == (3, 4, 7, 12, 500)
+    kinds = [type(log_event(entry, SESSION, me=None, recovered=False)) for entry in read.events]
+    assert kinds == [MessageDeleted, UnknownEvent]
+    assert read.reactions == {}
+
+
+def test_a_frame_of_what_the_log_no_longer_has_tells_how_far_it_goes() -> None:
+    read = frame({**FRAME, "from_seq": None, "to_seq": 7, "events": []}, SESSION)
+    assert (read.from_seq, read.to_seq, read.events) == (None, 7, ())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"session_id": "5e551010-0000-4000-8000-000000000001"},
+        {"from_seq": 2},
+        {"to_seq": 10**15},
+        {"from_seq": None},
+        {"events": FRAME["events"][::-1]},
+        {"events": "x"},
+        {"events": [1, 2]},
+        {"last_seq": "x"},
+        {"reactions": [1]},
+    ],
+)
+def test_a_frame_that_is_not_dense_or_not_ours_is_a_protocol_error(change: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError):
+        frame({**FRAME, **change}, SESSION)
+
+
+@given(st.data())
+def test_a_damaged_frame_is_read_or_refused_but_never_anything_else(data: st.DataObject) -> None:
+    member = data.draw(st.sampled_from(sorted(FRAME)))
+    junk = data.draw(st.none() | st.integers() | st.text() | st.lists(st.integers()) | st.just({"a": 1}))
+    try:
+        read = frame({**FRAME, member: junk}, SESSION)
+    except ProtocolError:
+        return
+    assert [entry["seq"] for entry in read.events] == list(range(read.to_seq - len(read.events) + 1, read.to_seq + 1))
