@@ -353,6 +353,9 @@ isOneToOne: false
 "retract_vote":
 { Args: { "p_key": string,"p_session_id": string,"p_song_id": string }; Returns: Json
                            },
+"send_reactions":
+{ Args: { "p_counts": Json,"p_session_id": string }; Returns: Json
+                           },
 "send_tip":
 { Args: { "p_amount": number,"p_currency": string,"p_key"?: string,"p_note"?: string,"p_session_id": string }; Returns: Json
                            },

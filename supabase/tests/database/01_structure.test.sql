@@ -83,6 +83,7 @@ $$, $$ values
   ('mute_member', false, true, true),
   ('remove_queue_item', false, true, false),
   ('retract_vote', false, true, false),
+  ('send_reactions', false, true, false),
   ('send_tip', false, true, false),
   ('session_snapshot', true, true, true),
   ('set_member_role', false, true, true),

@@ -70,7 +70,7 @@ from unnest(array[
   'update_session(gen_random_uuid())', 'set_member_role(gen_random_uuid(), gen_random_uuid(), ''listener'')',
   'mute_member(gen_random_uuid(), gen_random_uuid(), 1)', 'ban_member(gen_random_uuid(), gen_random_uuid())',
   'delete_message(gen_random_uuid(), gen_random_uuid())', 'set_slow_mode(gen_random_uuid(), 1)', 'freeze_chat(gen_random_uuid())',
-  'flush_frame(gen_random_uuid())', 'upkeep()', 'configure_project()', 'forget_user(gen_random_uuid())']) f;
+  'flush_frame(gen_random_uuid())', 'send_reactions(gen_random_uuid(), ''{}'')', 'upkeep()', 'configure_project()', 'forget_user(gen_random_uuid())']) f;
 
 -- A private session and one that does not exist answer alike, by every way in.
 select pg_temp.as_user(:eve);
@@ -80,7 +80,7 @@ select is(
   pg_temp.outcome(format('select %s', replace(f, '$1', quote_literal(:closed) || '::uuid'))),
   pg_temp.outcome(format('select %s', replace(f, '$1', 'gen_random_uuid()'))), 'a stranger learns nothing from ' || f)
 from unnest(array['session_snapshot($1)', 'events_since($1, 0)', 'message_history($1)', 'heartbeat($1)', 'flush_frame($1)',
-  'join_session($1)', 'song_leaderboard($1)', 'insert_messages($1, ''[]'')', 'end_session($1)',
+  'join_session($1)', 'send_reactions($1, ''{"x": 1}'')', 'send_reactions($1, ''{}'')', 'song_leaderboard($1)', 'insert_messages($1, ''[]'')', 'end_session($1)',
   'cast_vote($1, gen_random_uuid(), 1::smallint, gen_random_uuid())', 'send_tip($1, 1, ''EUR'', null, gen_random_uuid())',
   'enqueue_song($1, ''x'', p_key => gen_random_uuid())', 'enqueue_song($1, ''x'')', 'advance_queue($1)', 'remove_queue_item($1, gen_random_uuid())',
   -- Nor by a key that was used elsewhere.

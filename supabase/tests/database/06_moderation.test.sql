@@ -56,7 +56,7 @@ from unnest(array[
   format('join_session(%L)', :open), format('cast_vote(%L, %L, 1::smallint, gen_random_uuid())', :open, :song),
   format('retract_vote(%L, %L, gen_random_uuid())', :open, :song), format('send_tip(%L, 1, ''EUR'', null, gen_random_uuid())', :open),
   format('enqueue_song(%L, ''x'', p_key => gen_random_uuid())', :open), format('set_slow_mode(%L, 1)', :open),
-  format('delete_message(%L, gen_random_uuid())', :open)]) f;
+  format('delete_message(%L, gen_random_uuid())', :open), format('send_reactions(%L, ''{"x": 1}'')', :open)]) f;
 select is(pg_temp.outcome('select ' || f), 'PT404 session_not_found', 'and sees nothing: ' || f)
 from unnest(array[format('session_snapshot(%L)', :open), format('events_since(%L, 0)', :open), format('message_history(%L)', :open),
   format('heartbeat(%L)', :open), format('flush_frame(%L)', :open)]) f;
