@@ -10,7 +10,7 @@ Money is in mills, a thousandth of a US dollar, so that every published price is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from .errors import ConfigurationError
@@ -59,6 +59,11 @@ SOURCES = (
         facts="disk",
         page="https://supabase.com/docs/guides/platform/manage-your-usage/disk-size",
         revision="124cddf",
+    ),
+    Source(
+        facts="what the spend cap stops",
+        page="https://supabase.com/docs/guides/platform/cost-control",
+        revision="2e76677",
     ),
     Source(
         facts="the price of Pro and Team", page="https://supabase.com/pricing", revision="second-hand, January 2026"
@@ -113,6 +118,17 @@ class Prices:
     disk_gb: Metered
     edge_invocations: Metered
 
+    def capped(self) -> Prices:
+        """Returns these prices with the spend cap on: what is included is all there is."""
+        return Prices(
+            base=self.base,
+            messages=Metered(self.messages.included),
+            peak_connections=Metered(self.peak_connections.included),
+            egress_gb=Metered(self.egress_gb.included),
+            disk_gb=Metered(self.disk_gb.included),
+            edge_invocations=Metered(self.edge_invocations.included),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -147,15 +163,14 @@ class Plan:
     prices: Prices | None = None
 
 
-def _paid(base: int) -> Prices:
-    return Prices(
-        base=base,
-        messages=Metered(5_000_000, 1_000_000, 2_500),
-        peak_connections=Metered(500, 1_000, 10_000),
-        egress_gb=Metered(250, 1, 90),
-        disk_gb=Metered(8, 1, 125),
-        edge_invocations=Metered(2_000_000, 1_000_000, 2_000),
-    )
+_PAID = Prices(
+    base=25_000,
+    messages=Metered(5_000_000, 1_000_000, 2_500),
+    peak_connections=Metered(500, 1_000, 10_000),
+    egress_gb=Metered(250, 1, 90),
+    disk_gb=Metered(8, 1, 125),
+    edge_invocations=Metered(2_000_000, 1_000_000, 2_000),
+)
 
 
 FREE = Plan(
@@ -177,12 +192,12 @@ FREE = Plan(
 )
 PRO = Plan(
     name="pro",
-    title="Pro",
+    title="Pro, spend cap on",
     connections=500,
     events_per_second=500,
     joins_per_second=500,
     presence_per_second=50,
-    prices=_paid(25_000),
+    prices=_PAID.capped(),
 )
 PRO_NO_CAP = Plan(
     name="pro-no-cap",
@@ -191,7 +206,7 @@ PRO_NO_CAP = Plan(
     events_per_second=2_500,
     joins_per_second=2_500,
     presence_per_second=1_000,
-    prices=_paid(25_000),
+    prices=_PAID,
 )
 TEAM = Plan(
     name="team",
@@ -201,7 +216,7 @@ TEAM = Plan(
     joins_per_second=2_500,
     presence_per_second=1_000,
     negotiable=True,
-    prices=_paid(599_000),
+    prices=replace(_PAID, base=599_000),
 )
 ENTERPRISE = Plan(
     name="enterprise",

@@ -7,7 +7,9 @@ average over a minute, for the whole project. Everything here is arithmetic: tim
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, TypeVar
+
+N = TypeVar("N", int, float)
 
 #: Seconds over which the server averages.
 WINDOW = 60.0
@@ -15,17 +17,24 @@ WINDOW = 60.0
 #: The part of a plan's messages a second that frames may take; the rest is for joins, presence and the unforeseen.
 FRAME_SHARE = 0.8
 
-#: The part of them that chat by client broadcast may take before it goes by the database.
-CHAT_SHARE = 0.6
+#: The part of them up to which every write is sent at once, and chat broadcast by its sender …
+AT_ONCE_SHARE = 0.6
 
-#: Milliseconds between two frames at least, once frames have a tick at all.
+#: … and below which a room with a tick goes back to that.
+BACK_TO_AT_ONCE_SHARE = 0.4
+
+#: The part of them that one client's own broadcasts may take.
+CLIENT_SHARE = 0.6
+
+#: Milliseconds between two frames, once frames have a tick at all: at least, at most.
 SHORTEST_TICK_MS = 250
+LONGEST_TICK_MS = 60_000
 
 #: Seconds' worth of its rate that a client may broadcast at once.
 _BURST = 10.0
 
 
-def broadcast_cost(receivers: int) -> int:
+def broadcast_cost(receivers: N) -> N:
     """Messages that one broadcast counts for, from a client or from the database: itself and each delivery.
 
     Args:
@@ -34,7 +43,7 @@ def broadcast_cost(receivers: int) -> int:
     return 1 + receivers
 
 
-def change_cost(subscribers: int) -> int:
+def change_cost(subscribers: N) -> N:
     """Messages that one changed row counts for: one for each channel that subscribed and may see it."""
     return subscribers
 
@@ -64,19 +73,33 @@ def tick_ms(listeners: int, events_per_second: float) -> int:
         listeners: how many hear the frames.
         events_per_second: what the plan allows this session.
     """
-    return max(SHORTEST_TICK_MS, math.ceil(1000 * listeners / (FRAME_SHARE * events_per_second)))
+    return max(SHORTEST_TICK_MS, min(LONGEST_TICK_MS, math.ceil(1000 * listeners / (FRAME_SHARE * events_per_second))))
 
 
-def chat_path(messages_per_second: float, listeners: int, events_per_second: float) -> Literal["broadcast", "stored"]:
-    """Returns how chat should travel: by client broadcast while that stays in its share of the plan, else stored first.
+def session_tick_ms(listeners: int, writes_per_second: float, events_per_second: float, *, current_ms: int = 0) -> int:
+    """Returns the tick that the database gives a session: 0, a frame a write, while a frame a write is affordable.
+
+    ``whatssound.wanted_tick`` in the database is the same function, and the one that decides.
 
     Args:
-        messages_per_second: chat, all senders together.
         listeners: people in the room.
-        events_per_second: what the plan allows this session.
+        writes_per_second: events of the session's log, all kinds together.
+        events_per_second: what the plan allows.
+        current_ms: the tick until now; a room that has one loses it later than it got it, so that it does not flap.
     """
-    spent = messages_per_second * broadcast_cost(listeners)
-    return "broadcast" if spent <= CHAT_SHARE * events_per_second else "stored"
+    share = AT_ONCE_SHARE if current_ms == 0 else BACK_TO_AT_ONCE_SHARE
+    if listeners * max(writes_per_second, 1.0) <= share * events_per_second:
+        return 0
+    return tick_ms(listeners, events_per_second)
+
+
+def chat_path(tick: int) -> Literal["broadcast", "stored"]:
+    """Returns how chat travels in a session of frames: by client broadcast only where every write is sent at once.
+
+    Args:
+        tick: milliseconds between two frames.
+    """
+    return "stored" if tick else "broadcast"
 
 
 def frames_per_second(writes_per_second: float, tick: float) -> float:
