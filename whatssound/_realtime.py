@@ -2,9 +2,9 @@
 
 realtime-py 2.34 loses sessions in a dozen ways once it begins to repair itself (stale ``phx_close``, timers that
 outlive their join, retries that end for good), so a generation uses its client for the endpoint, the framing and the
-socket, and nothing of its repair: one client, one socket, one join; any doubt ends it, and the supervisor starts the
-next. Frames are decoded once, with orjson, instead of by the client's undiscriminated union (five times faster for
-chat, ten times for rows).
+socket, and nothing of its repair: one client, one socket, each topic joined once; any doubt about any topic ends it,
+and the supervisor starts the next. Frames are decoded once, with orjson, instead of by the client's undiscriminated
+union (five times faster for chat, ten times for rows).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from realtime import AsyncRealtimeClient
 from realtime.message import Message
 from websockets.asyncio.client import ClientConnection
 
+from ._topics import Step, Topic, Topics
 from .config import ConnectionConfig
 from .core import reasons
 from .core.reasons import Reason
@@ -33,6 +34,9 @@ _socket_log = logging.getLogger("whatssound.socket")
 _socket_log.setLevel(logging.INFO)
 
 _PHOENIX = "phoenix"
+
+#: What the server answers to whatever comes on a topic that it does not consider joined.
+_UNMATCHED = "unmatched topic"
 
 #: Bytes that may wait in a socket whose peer does not read. Beyond it nothing more is sent, instead of waiting: who
 #: says something must not be held up until the dead socket is noticed.
@@ -74,111 +78,161 @@ class _OneSocketClient(AsyncRealtimeClient):
 
 
 class RealtimeLink:
-    """One socket and one join, used once.
+    """One socket and the topics joined on it, used once.
+
+    All joins are sent at once, in the order given, and not each after the other's answer: the server takes them in
+    that order anyway, and a refused one stalls the socket for five seconds either way. So what is joined first is
+    answered first, whatever becomes of the others, and two topics cost one round trip.
 
     Args:
         url: the project's URL.
         key: its API key.
-        join: what to join.
+        joins: what to join at first.
         config: timeouts and limits.
         clock: time.
     """
 
-    def __init__(self, url: str, key: str, join: JoinSpec, config: ConnectionConfig, clock: Clock) -> None:
-        self._where = url
+    def __init__(self, url: str, key: str, joins: Sequence[JoinSpec], config: ConnectionConfig, clock: Clock) -> None:
         self._client = _OneSocketClient(f"{url}/realtime/v1", key, config)
-        self._join = join
-        self._topic = f"realtime:{join.topic}"
+        self._wanted = tuple(joins)
+        self._topics = Topics(self._client._make_ref)
         self._config = config
         self._clock = clock
-        self._join_ref = ""
-        self._joined_at: float | None = None
-        self._system_error = ""
+        self._token = ""
+        self._held_since: float | None = None
         self._end: asyncio.Future[Ended] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._listener: LinkListener | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._answers: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
 
     @property
     def is_joined(self) -> bool:
-        """Whether frames may be pushed."""
-        return self._joined_at is not None and self._end is not None and not self._end.done()
+        """Whether the session's topic is joined, so that frames may be pushed."""
+        session = self._topics.session
+        return self._is_running and session is not None and session.is_joined
+
+    @property
+    def joined_topics(self) -> frozenset[str]:
+        """The topics that are joined."""
+        return frozenset(topic.name for topic in self._topics.joined) if self._is_running else frozenset()
 
     async def run(self, token: str, listener: LinkListener) -> Ended:
         """Connects, joins and reads until the end, and says how it ended. Cancelling it leaves and closes."""
+        self._token = token
         self._end = asyncio.get_running_loop().create_future()
         try:
             socket = await self._client.open()
         except (OSError, TimeoutError, websockets.WebSocketException) as error:
-            return self._handshake_failed(error)
+            return _handshake_failed(error)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._read(socket, listener), name="whatssound-read"),
-                    group.create_task(self._join_topic(token, listener), name="whatssound-join"),
-                    group.create_task(self._heartbeats(), name="whatssound-heartbeat"),
-                ]
+                self._group = group
+                self._listener = listener
+                self._spawn(self._read(socket, listener), "read")
+                self._spawn(self._heartbeats(), "heartbeat")
+                self.set_joins(self._wanted)
                 ended = await self._end
-                for task in tasks:
+                for task in tuple(self._tasks):
                     task.cancel()
         except asyncio.CancelledError:
-            await self._leave(socket)
+            self._group = None
+            await self._farewell(socket)
             raise
         finally:
-            self._joined_at = None
+            self._group = None
             # No farewell: whatever ended this generation, its socket is in doubt, and a close handshake would wait for
             # the peer.
             socket.transport.abort()
         return ended
 
+    def set_joins(self, joins: Sequence[JoinSpec]) -> None:
+        """Changes what to be on, on the same socket: what is new is joined, what is gone is left.
+
+        A topic whose `JoinSpec` differs from before is left and joined anew. After the end this does nothing.
+        """
+        self._wanted = tuple(joins)
+        if not self._is_running:
+            return
+        for step in self._topics.want(joins):
+            # Each is sent in a task's first step, so they leave in this order.
+            if step.joins:
+                self._spawn(self._join(step.topic), "join")
+            else:
+                self._spawn(self._leave(step), "leave")
+
     async def push(self, event: str, payload: Mapping[str, Any]) -> bool:
-        """Sends on the topic; returns False (and sends nothing) unless joined."""
-        if not self.is_joined:
+        """Sends on the session's topic; returns False (and sends nothing) unless joined there."""
+        session = self._topics.session
+        if session is None or not self.is_joined:
             return False
-        return await self._send(event, payload, ref=self._client._make_ref())
+        return await self._send_on(session, event, payload)
 
     async def renew_token(self, token: str) -> None:
-        """Gives the server a fresh token for the joined topic."""
-        await self.push("access_token", {"access_token": token})
+        """Gives the server a fresh token for every joined topic, and for those being joined once they are."""
+        self._token = token
+        if self._is_running:
+            for topic in self._topics.joined:
+                await self._give_token(topic)
 
     # --- tasks
 
-    async def _join_topic(self, token: str, listener: LinkListener) -> None:
-        spec = self._join
-        changes = [
-            {"event": binding.event, "schema": binding.schema, "table": binding.table, "filter": binding.filter}
-            for binding in spec.changes
-        ]
-        payload = {
-            "config": {
-                "broadcast": {"ack": False, "self": False},
-                "presence": {"key": spec.presence_key or "", "enabled": spec.presence_key is not None},
-                "private": spec.private,
-                "postgres_changes": changes,
-            },
-            "access_token": token,
-        }
-        self._join_ref = self._client._make_ref()
-        try:
-            await self._ask(self._topic, "phx_join", payload, self._join_ref, self._config.join_timeout)
-        except TimeoutError:
-            self._finish(Reason.JOIN_TIMEOUT, f"no answer to the join within {self._config.join_timeout:g} s")
+    @property
+    def _is_running(self) -> bool:
+        return self._group is not None and self._end is not None and not self._end.done()
 
-    def _join_answered(self, reply: dict[str, Any], listener: LinkListener) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._group is None:
+            work.close()
+            return
+        task = self._group.create_task(work, name=f"whatssound-{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _join(self, topic: Topic) -> None:
+        topic.token = self._token
+        seconds = self._config.join_timeout
+        try:
+            await self._ask(topic.wire_name, "phx_join", topic.join_payload(), topic.ref, seconds, join_ref=topic.ref)
+        except TimeoutError:
+            if topic in self._topics:
+                self._finish(Reason.JOIN_TIMEOUT, f"no answer to the join of {topic.name} within {seconds:g} s")
+
+    def _join_answered(self, topic: Topic, reply: dict[str, Any], listener: LinkListener) -> None:
         # At once and not in the task that asked: frames that stand right behind the reply belong to the joined channel.
         if reply.get("status") != "ok":
             text = _reason_text(reply.get("response"))
+            # Ended before the listener hears of it: what it wants to join instead is for the next generation.
             self._finish(reasons.from_text(text), text, refused=True)
+            listener.refused(topic.name, text)
             return
-        self._joined_at = self._clock.monotonic()
-        listener.joined()
-        if not self._join.changes:
-            listener.changes_flow()
+        flows = topic.accept()
+        if self._held_since is None and self._topics.are_joined:
+            self._held_since = self._clock.monotonic()
+        listener.joined(topic.name)
+        if flows:
+            listener.ready(topic.name)
+        if topic.token != self._token:
+            self._spawn(self._give_token(topic), "token")
+
+    async def _give_token(self, topic: Topic) -> None:
+        if topic in self._topics and topic.token != self._token:
+            topic.token = self._token
+            await self._send_on(topic, "access_token", {"access_token": self._token})
+
+    async def _leave(self, step: Step) -> None:
+        # Also where the join is not answered yet: the server takes the leave after it. A leave that gets lost is no
+        # loss: whatever still comes belongs to no topic of ours, and the close that answers it has its own reference.
+        await self._send_on(step.topic, "phx_leave", {})
+        if step.is_gone and self._listener is not None:
+            self._listener.left(step.topic.name)
 
     async def _heartbeats(self) -> None:
         while True:
             await self._clock.sleep(self._config.heartbeat_interval)
-            if self._joined_at is None:
-                # A refused join is answered after five seconds, and the server hears nothing else meanwhile; the join
-                # has a deadline of its own.
+            if not self._topics.are_joined:
+                # A refused join is answered after five seconds, and the server hears nothing else meanwhile; joins have
+                # deadlines of their own.
                 continue
             ref = self._client._make_ref()
             try:
@@ -196,124 +250,137 @@ class RealtimeLink:
                 except orjson.JSONDecodeError:
                     _log.warning("a frame of %d bytes is not JSON and was skipped", len(raw))
                     continue
-                if isinstance(frame, dict) and self._end is not None and not self._end.done():
+                if isinstance(frame, dict) and self._is_running:
                     try:
                         self._take(frame, listener)
                     except Exception:  # noqa: BLE001 - one frame that breaks its reader must not make us deaf
-                        _log.exception("a frame on %s could not be handled and was skipped", self._topic)
+                        _log.exception("a frame on %s could not be handled and was skipped", frame.get("topic"))
         except websockets.ConnectionClosed as error:
             received = error.rcvd
             # A frame that is too large is refused by our side, so its code is in what we sent.
             code = received.code if received else (error.sent.code if error.sent else None)
-            text = self._system_error or (received.reason if received and received.reason else f"close code {code}")
-            reason = reasons.from_text(self._system_error) if self._system_error else reasons.from_close_code(code)
-            self._finish(reason, text)
+            said = self._topics.error
+            text = said or (received.reason if received and received.reason else f"close code {code}")
+            self._finish(reasons.from_text(said) if said else reasons.from_close_code(code), text)
 
     def _take(self, frame: dict[str, Any], listener: LinkListener) -> None:
         event, payload = frame.get("event"), frame.get("payload")
-        ours = frame.get("topic") == self._topic
-        if ours and event in ("phx_close", "phx_error"):
-            self._closed(event, frame)
+        topic = self._topics.get(frame.get("topic"))
+        if event in ("phx_close", "phx_error"):
+            if topic is not None:
+                self._closed(topic, event, frame)
+        elif not isinstance(payload, dict):
             return
-        if not isinstance(payload, dict):
+        elif event == "phx_reply":
+            self._answered(topic, str(frame.get("ref")), payload, listener)
+        elif topic is None:
             return
-        if event == "phx_reply":
-            ref = str(frame.get("ref"))
-            waiting = self._answers.get(ref)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(payload)
-                if ref == self._join_ref:
-                    self._join_answered(payload, listener)
-            return
-        if not ours:
-            return
-        match event:
-            case "broadcast":
-                inner = payload.get("payload")
-                listener.broadcast(str(payload.get("event")), inner if isinstance(inner, dict) else {})
-            case "postgres_changes":
-                data = payload.get("data")
-                record = data.get("record") if isinstance(data, dict) else None
-                if isinstance(data, dict) and isinstance(record, dict):
-                    listener.row_changed(str(data.get("table")), record)
-            case "presence_state":
-                listener.presence_state(payload)
-            case "presence_diff":
-                joins, leaves = payload.get("joins"), payload.get("leaves")
-                listener.presence_diff(
-                    joins if isinstance(joins, dict) else {}, leaves if isinstance(leaves, dict) else {}
-                )
-            case "system":
-                self._system(payload, listener)
-            case _:
-                pass  # events of other client versions; Realtime itself ignores what it does not know, too
+        elif event == "system":
+            if topic.heard(payload):
+                listener.ready(topic.name)
+        elif topic.is_joined:
+            # Before that it can only be of an earlier join of the same topic, which has been left.
+            _deliver(topic.name, event, payload, listener)
 
-    def _system(self, payload: dict[str, Any], listener: LinkListener) -> None:
-        text = str(payload.get("message") or "")
-        if payload.get("status") == "error":
-            # For Postgres Changes the server keeps the channel and tries again by itself; for all else phx_close
-            # follows.
-            self._system_error = text
-        elif payload.get("extension") == "postgres_changes":
-            self._system_error = ""
-            listener.changes_flow()
-        elif "disconnect" in text.lower():
-            self._system_error = text
+    def _answered(self, topic: Topic | None, ref: str, payload: dict[str, Any], listener: LinkListener) -> None:
+        waiting = self._answers.get(ref)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(payload)
+            asked = self._topics.by_ref(ref)
+            if asked is not None:
+                self._join_answered(asked, payload, listener)
+        elif topic is not None and topic.is_joined and payload.get("status") == "error":
+            text = _reason_text(payload.get("response"))
+            if text == _UNMATCHED:
+                self._finish(Reason.CLOSED, f"the server does not know that {topic.name} is joined: {text}")
 
-    def _closed(self, event: str, frame: dict[str, Any]) -> None:
-        # Phoenix answers a second join first and then closes the first one, with the old join's ref: not ours.
-        if frame.get("ref") not in (None, self._join_ref):
+    def _closed(self, topic: Topic, event: str, frame: dict[str, Any]) -> None:
+        # A topic that is joined anew is closed with the old join's ref, before or after the new join's answer.
+        if frame.get("ref") not in (None, topic.ref):
             return
-        text = self._system_error or f"{event}: {frame.get('payload')}"
+        text = topic.error or f"{event}: {frame.get('payload')}"
         reason = Reason.CRASHED if event == "phx_error" else Reason.CLOSED
-        self._finish(reasons.from_text(self._system_error) if self._system_error else reason, text)
+        self._finish(reasons.from_text(topic.error) if topic.error else reason, text)
 
     # --- sending
 
     async def _ask(
-        self, topic: str, event: str, payload: Mapping[str, Any], ref: str, seconds: float
+        self,
+        wire_name: str,
+        event: str,
+        payload: Mapping[str, Any],
+        ref: str,
+        seconds: float,
+        *,
+        join_ref: str | None = None,
     ) -> Mapping[str, Any]:
         answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[ref] = answer
         try:
             async with asyncio.timeout(seconds):
-                await self._send(event, payload, ref=ref, topic=topic)
+                await self._send(wire_name, event, payload, ref, join_ref)
                 return await answer
         finally:
             del self._answers[ref]
 
-    async def _send(self, event: str, payload: Mapping[str, Any], *, ref: str, topic: str | None = None) -> bool:
-        message = Message(
-            topic=topic or self._topic, event=event, payload=dict(payload), ref=ref, join_ref=self._join_ref or None
-        )
-        return await self._client.send_now(message)
+    async def _send_on(self, topic: Topic, event: str, payload: Mapping[str, Any]) -> bool:
+        return await self._send(topic.wire_name, event, payload, self._client._make_ref(), topic.ref)
 
-    async def _leave(self, socket: ClientConnection) -> None:
-        if self._joined_at is None:
+    async def _send(
+        self, wire_name: str, event: str, payload: Mapping[str, Any], ref: str, join_ref: str | None
+    ) -> bool:
+        return await self._client.send_now(
+            Message(topic=wire_name, event=event, payload=dict(payload), ref=ref, join_ref=join_ref)
+        )
+
+    async def _farewell(self, socket: ClientConnection) -> None:
+        joined = self._topics.joined
+        if not joined:
             return
         try:
             async with asyncio.timeout(1.0):
-                await self._send("phx_leave", {}, ref=self._client._make_ref())
+                for topic in joined:
+                    await self._send_on(topic, "phx_leave", {})
                 await socket.close()
         except (TimeoutError, OSError, websockets.WebSocketException) as error:
-            _log.debug("leaving %s was cut short: %s", self._topic, type(error).__name__)
-
-    # --- ending
-
-    def _handshake_failed(self, error: Exception) -> Ended:
-        if isinstance(error, websockets.InvalidStatus):
-            status = error.response.status_code
-            body = (error.response.body or b"").decode("utf-8", "replace")[:300]
-            return Ended(reason=reasons.from_http_status(status), detail=f"HTTP {status} {body}".strip(), refused=True)
-        if isinstance(error, ssl.SSLError):
-            return Ended(reason=Reason.UNREACHABLE, detail=f"TLS: {error.reason}")
-        return Ended(reason=Reason.UNREACHABLE, detail=str(error) or type(error).__name__)
+            _log.debug("leaving %s was cut short: %s", joined[0].name, type(error).__name__)
 
     def _finish(self, reason: Reason, detail: str, *, refused: bool = False) -> None:
         if self._end is None or self._end.done():
             return
-        held = self._clock.monotonic() - self._joined_at if self._joined_at is not None else 0.0
+        held = self._clock.monotonic() - self._held_since if self._held_since is not None else 0.0
         self._end.set_result(Ended(reason=reason, detail=detail, held_for=held, refused=refused))
+
+
+def _deliver(topic: str, event: object, payload: dict[str, Any], listener: LinkListener) -> None:
+    match event:
+        case "broadcast":
+            listener.broadcast(topic, str(payload.get("event")), _object(payload.get("payload")))
+        case "postgres_changes":
+            data = payload.get("data")
+            record = data.get("record") if isinstance(data, dict) else None
+            if isinstance(data, dict) and isinstance(record, dict):
+                listener.row_changed(str(data.get("table")), record)
+        case "presence_state":
+            listener.presence_state(payload)
+        case "presence_diff":
+            listener.presence_diff(_object(payload.get("joins")), _object(payload.get("leaves")))
+        case _:
+            pass  # events of other client versions; Realtime itself ignores what it does not know, too
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _handshake_failed(error: Exception) -> Ended:
+    if isinstance(error, websockets.InvalidStatus):
+        status = error.response.status_code
+        body = (error.response.body or b"").decode("utf-8", "replace")[:300]
+        return Ended(reason=reasons.from_http_status(status), detail=f"HTTP {status} {body}".strip(), refused=True)
+    if isinstance(error, ssl.SSLError):
+        return Ended(reason=Reason.UNREACHABLE, detail=f"TLS: {error.reason}")
+    return Ended(reason=Reason.UNREACHABLE, detail=str(error) or type(error).__name__)
 
 
 def _reason_text(response: Any) -> str:

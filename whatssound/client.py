@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -170,8 +170,8 @@ class WhatsSound:
             gateway = Gateway(PostgrestRpc(self._url, self._key, self._tokens, self._http), config.retry, self._clock)
             self._gateways.append(gateway)
 
-        def link(join: JoinSpec) -> RealtimeLink:
-            return RealtimeLink(self._url, self._key, join, settings.connection, self._clock)
+        def link(joins: Sequence[JoinSpec]) -> RealtimeLink:
+            return RealtimeLink(self._url, self._key, joins, settings.connection, self._clock)
 
         return Session(
             SessionId(as_uuid(session_id, "session_id")),

@@ -1,4 +1,4 @@
-"""Keeps a session's channel alive: one generation after the other, for as long as it takes.
+"""Keeps a session's topics alive: one generation after the other, for as long as it takes.
 
 A generation (`ports.Link`) is used once and ends at the first doubt. The supervisor says what happened, waits (full
 jitter, longer after a rate limit, over again only once a join has held), gets a fresh token where that may help, and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .config import ConnectionConfig
@@ -22,18 +22,22 @@ from .ports import Clock, Ended, JoinSpec, Link, LinkFactory, LinkListener, Toke
 
 _log = logging.getLogger("whatssound.connection")
 
-#: Seconds before a token's end at which a joined channel gets the next one.
+#: Seconds before a token's end at which the joined topics get the next one; half its life before, if that is shorter.
 _RENEW_BEFORE = 30.0
 
-#: Seconds until the auth server is asked again.
+#: Seconds until the auth server is asked again after a failure, and at least between two looks at an ending token.
 _TRY_AGAIN = 3.0
+_LEAST_WAIT = 0.25
+
+#: Seconds between two looks at a token that does not say when it ends.
+_NO_END = 300.0
 
 
 class Connection:
-    """Supervises the generations of one channel.
+    """Supervises the generations of one session's topics.
 
     Args:
-        join: what to join.
+        joins: what to join at first, at least one.
         links: makes generations.
         tokens: who we are.
         config: timeouts and back-off.
@@ -41,11 +45,12 @@ class Connection:
         listener: hears what arrives.
         changed: called with each change of status.
         chance: draws a uniform random number in [0, 1).
+        sent: called with the event's name for each frame that `push` has sent, for who keeps a budget.
     """
 
     def __init__(
         self,
-        join: JoinSpec,
+        joins: Sequence[JoinSpec],
         links: LinkFactory,
         tokens: TokenSource,
         config: ConnectionConfig,
@@ -54,8 +59,10 @@ class Connection:
         listener: LinkListener,
         changed: Callable[[StatusChanged], None],
         chance: Callable[[], float],
+        sent: Callable[[str], None] | None = None,
     ) -> None:
-        self._spec = join
+        self._joins = tuple(joins)
+        self._name = self._joins[0].topic
         self._links = links
         self._tokens = tokens
         self._config = config
@@ -63,6 +70,7 @@ class Connection:
         self._listener = listener
         self._changed = changed
         self._chance = chance
+        self._sent = sent
         self._link: Link | None = None
         self._token = ""
         self._wake = asyncio.Event()
@@ -71,21 +79,39 @@ class Connection:
 
     @property
     def is_joined(self) -> bool:
-        """Whether frames may be pushed."""
+        """Whether the session's topic is joined, so that frames may be pushed."""
         return self._link is not None and self._link.is_joined
 
+    def set_joins(self, joins: Sequence[JoinSpec]) -> None:
+        """Changes which topics to be on, at once on the current generation and in all later ones.
+
+        Args:
+            joins: all topics that are wanted from now on.
+        """
+        self._joins = tuple(joins)
+        if self._link is not None:
+            self._link.set_joins(self._joins)
+
     async def push(self, event: str, payload: Mapping[str, Any]) -> bool:
-        """Sends on the topic; returns False, and sends nothing, unless joined."""
+        """Sends on the session's topic; returns False, and sends nothing, unless joined."""
         link = self._link
-        return await link.push(event, payload) if link is not None else False
+        if link is None or not await link.push(event, payload):
+            return False
+        if self._sent is not None:
+            self._sent(event)
+        return True
 
     def retry_now(self) -> None:
         """Ends the wait before the next attempt."""
         self._wake.set()
 
     def live(self) -> None:
-        """Notes that the session is in step with the database again."""
-        if self.is_joined and self.status in (Status.CONNECTING, Status.RECONNECTING):
+        """Notes that the session is in step with the database again; counts only while every wanted topic is joined."""
+        joined = self._link.joined_topics if self._link is not None else frozenset[str]()
+        if joined.issuperset(spec.topic for spec in self._joins) and self.status in (
+            Status.CONNECTING,
+            Status.RECONNECTING,
+        ):
             self._become(StatusChanged(status=Status.LIVE))
 
     def failed(self, reason: str, detail: str) -> None:
@@ -145,7 +171,7 @@ class Connection:
         except WhatsSoundError as error:
             # Also a token that cannot be sent: the app's function may give a better one next time.
             return Ended(reason=Reason.TOKEN, detail=str(error), refused=True)
-        link = self._links(self._spec)
+        link = self._links(self._joins)
         self._link = link
         try:
             async with asyncio.TaskGroup() as group:
@@ -157,27 +183,21 @@ class Connection:
         return ended
 
     async def _renew_tokens(self, link: Link) -> None:
-        """Gives a joined channel each next token before the current one ends; the server closes it otherwise."""
+        """Gives the joined topics each next token before the current one ends; the server closes them otherwise."""
         failed = False
         while True:
-            left = self._tokens.expires_in()
-            wait = max(1.0, left - _RENEW_BEFORE) if left is not None else 300.0
-            # After a failure soon, whatever the source says by now: the channel still has the old token.
-            await self._clock.sleep(_TRY_AGAIN if failed else wait)
-            failed = False
+            await self._clock.sleep(_next_look(self._tokens.expires_in(), failed=failed))
             try:
-                token = await self._tokens.token()
+                # As if refused: what is about to end must not be given again, whatever its source thinks of its age.
+                token = await self._tokens.token(refused=self._token)
+                failed = False
             except WhatsSoundError as error:
-                _log.warning("no fresh token for %s yet: %s", self._spec.topic, error)
+                _log.warning("no fresh token for %s yet: %s", self._name, error)
                 failed = True
                 continue
-            if token == self._token:
-                continue
-            while not link.is_joined:
-                # The join under way carries the old one; a push would not be sent, and the next look is far away.
-                await self._clock.sleep(1.0)
-            self._token = token
-            await link.renew_token(token)
+            if token != self._token:
+                self._token = token
+                await link.renew_token(token)
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
@@ -190,10 +210,27 @@ class Connection:
     def _gave_up(self, ended: Ended) -> TransportError:
         if ended.refused:
             return ConnectionRefusedByServerError(ended.detail)
-        return UnreachableError(self._spec.topic, ended.detail)
+        return UnreachableError(self._name, ended.detail)
 
     def _become(self, event: StatusChanged) -> None:
         check_transition(self.status, event.status)
         self.status = event.status
-        _log.info("%s: %s %s", self._spec.topic, event.status.value, event.reason or "")
+        _log.info("%s: %s %s", self._name, event.status.value, event.reason or "")
         self._changed(event)
+
+
+def _next_look(left: float | None, *, failed: bool) -> float:
+    """Returns the seconds to wait before the next token is asked for.
+
+    Args:
+        left: seconds until the current token ends; None if unknown or never.
+        failed: whether the last time there was none to be had; the topics then still have the old one, so it is soon,
+            whatever the source says by now.
+    """
+    if left is None:
+        return _TRY_AGAIN if failed else _NO_END
+    if left <= 0:
+        return _TRY_AGAIN
+    # Half of what is left, so that a source which gives the same token again is asked ever sooner, but few times.
+    wait = max(left - _RENEW_BEFORE, left / 2, _LEAST_WAIT)
+    return min(wait, _TRY_AGAIN) if failed else wait

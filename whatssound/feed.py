@@ -119,14 +119,14 @@ class Feed:
 
     # --- what the channel brings (LinkListener)
 
-    def joined(self) -> None:
+    def joined(self, topic: str) -> None:
         """The channel is joined; changes flow a little later, or the server never says so."""
         self._roster.rejoined()
         self._ready_by = self._clock.monotonic() + self._config.connection.ready_timeout
         self._wake.set()
         self._rejoined()
 
-    def changes_flow(self) -> None:
+    def ready(self, topic: str) -> None:
         """From now on rows arrive; what was committed before may be missing, so the log is asked, every time."""
         self._ready_by = None
         self._resync_wanted = True
@@ -134,7 +134,15 @@ class Feed:
         self._held = [] if self._held is None else self._held
         self._wake.set()
 
-    def broadcast(self, event: str, payload: Mapping[str, Any]) -> None:
+    def left(self, topic: str) -> None:
+        """A topic was left; this feed has one topic, for as long as it runs."""
+        _log.debug("left %s", topic)
+
+    def refused(self, topic: str, detail: str) -> None:
+        """A join was refused; the connection says so by its status, and tries again."""
+        _log.info("the join of %s was refused: %s", topic, detail)
+
+    def broadcast(self, topic: str, event: str, payload: Mapping[str, Any]) -> None:
         """Chat and typing. Anything else (also a ``frame`` from a client) is not for this topic and is ignored."""
         if event == wire.CHAT:
             message = wire.chat_claim(payload, self._session_id)

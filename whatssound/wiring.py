@@ -107,12 +107,14 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         author=who_asks,
     )
     connection = Connection(
-        JoinSpec(
-            topic=session_topic(around.session_id),
-            private=config.private,
-            presence_key=user_id or "",
-            changes=change_bindings(around.session_id),
-        ),
+        [
+            JoinSpec(
+                topic=session_topic(around.session_id),
+                private=config.private,
+                presence_key=user_id or "",
+                changes=change_bindings(around.session_id),
+            )
+        ],
         around.links,
         around.tokens,
         config.connection,

@@ -99,7 +99,7 @@ class Desk:
             chance=lambda: 0.5,
         )
         self.connection = Connection(
-            JoinSpec(topic="session:1", private=True),
+            [JoinSpec(topic="session:1", private=True)],
             self.links,
             self.tokens,
             ConnectionConfig(),
@@ -146,7 +146,7 @@ class Desk:
             asyncio.create_task(self.features.presence.run()),
         ]
         await settle()
-        self.links.last.join(changes_flow=False)
+        self.links.last.join(ready=False)
         return self
 
     async def __aexit__(self, *args: object) -> None:
@@ -509,7 +509,7 @@ def test_a_conflict_brings_the_state_up_to_date_before_it_is_raised() -> None:
         desk = Desk()
         desk.rpc.always("session_snapshot", {"session": desk.state.session, "seq": 0, "server_time": NOW})
         feed = asyncio.create_task(desk.room.feed.run())
-        desk.room.feed.changes_flow()
+        desk.room.feed.ready("session:1")
         await settle()
         entry = {"seq": 1, "kind": "queue", "payload": {"action": "added", "item": item()}, "created_at": NOW}
         desk.rpc.always("events_since", {"events": [entry], "last_seq": 1, "oldest_seq": 1, "more": False})

@@ -197,8 +197,8 @@ class Listening:
         await settle()
 
     async def join(self) -> None:
-        self.feed.joined()
-        self.feed.changes_flow()
+        self.feed.joined("session:1")
+        self.feed.ready("session:1")
         await settle()
 
     async def stop(self) -> None:
@@ -218,7 +218,7 @@ class Listening:
             "content": content,
             "created_at": EPOCH.isoformat(),
         }
-        self.feed.broadcast("chat", {"message": body})
+        self.feed.broadcast("session:1", "chat", {"message": body})
 
 
 def test_it_subscribes_to_its_own_session_s_rows() -> None:
@@ -265,8 +265,8 @@ def test_what_was_missed_comes_recovered_and_what_is_live_comes_after_it() -> No
         database.say(1)
         database.vote(EVE, 1)
         database.delay = lambda: 0.2
-        room.feed.joined()
-        room.feed.changes_flow()
+        room.feed.joined("session:1")
+        room.feed.ready("session:1")
         room.feed.row_changed("votes", database.vote(ME, 1))
         room.hear(9)
         await asyncio.sleep(1)
@@ -290,7 +290,7 @@ def test_every_word_that_changes_flow_means_a_resync() -> None:
         room = Listening(Database())
         await room.start()
         for _ in range(3):
-            room.feed.changes_flow()
+            room.feed.ready("session:1")
             await settle()
         assert room.syncs == 3
         await room.stop()
@@ -302,7 +302,7 @@ def test_without_that_word_it_resyncs_after_a_while() -> None:
     async def main() -> None:
         room = Listening(Database())
         await room.start()
-        room.feed.joined()
+        room.feed.joined("session:1")
         await asyncio.sleep(9.9)
         assert room.syncs == 0
         await asyncio.sleep(0.2)
@@ -547,7 +547,7 @@ def test_two_looks_at_once_tell_of_one_discontinuity() -> None:
             database.say(number)
         database.purge(7)
         database.delay = lambda: 0.3
-        room.feed.changes_flow()
+        room.feed.ready("session:1")
         await asyncio.gather(room.feed.refresh(), room.feed.refresh())
         await asyncio.sleep(3)
         assert room.of(Discontinuity) == [Discontinuity(after_seq=0, before_seq=7)]
@@ -652,10 +652,10 @@ def test_frames_and_nonsense_on_this_topic_are_ignored() -> None:
         room = Listening(Database())
         await room.start()
         await room.join()
-        room.feed.broadcast("frame", {"events": [{"seq": 1, "kind": "message"}]})
-        room.feed.broadcast("chat", {"message": "no object"})
-        room.feed.broadcast("chat", {})
-        room.feed.broadcast("typing", {"user_id": ["a"]})
+        room.feed.broadcast("session:1", "frame", {"events": [{"seq": 1, "kind": "message"}]})
+        room.feed.broadcast("session:1", "chat", {"message": "no object"})
+        room.feed.broadcast("session:1", "chat", {})
+        room.feed.broadcast("session:1", "typing", {"user_id": ["a"]})
         assert room.of(ChatMessage) == []
         await room.stop()
 
@@ -714,7 +714,7 @@ def test_who_is_banned_is_not_heard_until_unbanned() -> None:
         await room.join()
         assert [event.action for event in room.of(MemberChanged)] == ["banned"]
         room.hear(1)
-        room.feed.broadcast("typing", {"user_id": EVE, "username": "eve", "typing": True})
+        room.feed.broadcast("session:1", "typing", {"user_id": EVE, "username": "eve", "typing": True})
         assert room.of(ChatMessage) == []
         assert room.of(TypingStarted) == []
         database.member("unbanned", EVE)
@@ -736,7 +736,7 @@ def test_typing_is_told_once_and_expires() -> None:
         await room.join()
         typing = {"user_id": EVE, "username": "eve", "typing": True}
         for _ in range(4):
-            room.feed.broadcast("typing", typing)
+            room.feed.broadcast("session:1", "typing", typing)
             await asyncio.sleep(2)
         assert len(room.of(TypingStarted)) == 1
         assert room.room.typing == {EVE: "eve"}
@@ -755,11 +755,11 @@ def test_typing_ends_with_the_message_the_word_or_the_person() -> None:
         await room.join()
         typing = {"user_id": EVE, "username": "eve", "typing": True}
         room.feed.presence_state({EVE: {"metas": [{"phx_ref": "1", "username": "eve"}]}})
-        room.feed.broadcast("typing", typing)
+        room.feed.broadcast("session:1", "typing", typing)
         room.hear(1)
-        room.feed.broadcast("typing", typing)
-        room.feed.broadcast("typing", {**typing, "typing": False})
-        room.feed.broadcast("typing", typing)
+        room.feed.broadcast("session:1", "typing", typing)
+        room.feed.broadcast("session:1", "typing", {**typing, "typing": False})
+        room.feed.broadcast("session:1", "typing", typing)
         room.feed.presence_diff({}, {EVE: {"metas": [{"phx_ref": "1"}]}})
         assert len(room.of(TypingStarted)) == len(room.of(TypingStopped)) == 3
         assert not room.of(PresenceLeft)  # may only be reconnecting
@@ -777,7 +777,7 @@ def test_a_flood_of_typists_is_bounded() -> None:
         await room.start()
         await room.join()
         for number in range(2_000):
-            room.feed.broadcast("typing", {"user_id": str(number), "username": "x", "typing": True})
+            room.feed.broadcast("session:1", "typing", {"user_id": str(number), "username": "x", "typing": True})
         assert len(room.of(TypingStarted)) == 1_000
         await asyncio.sleep(7)
         assert len(room.of(TypingStopped)) == 1_000
@@ -815,8 +815,8 @@ class Channel:
 
     def join(self) -> None:
         self.flows = True
-        self.room.feed.joined()
-        self.room.feed.changes_flow()
+        self.room.feed.joined("session:1")
+        self.room.feed.ready("session:1")
 
 
 STEPS = [*["say"] * 4, *["vote"] * 4, *["wait"] * 4, "forge", "own", "drop", "join", "outage", "purge", "fail"]

@@ -49,14 +49,20 @@ class Ear:
         if self.raises and what[0] == "broadcast":
             raise RuntimeError("a defect of the listener")
 
-    def joined(self) -> None:
-        self._note("joined")
+    def joined(self, topic: str) -> None:
+        self._note("joined", topic)
 
-    def changes_flow(self) -> None:
-        self._note("changes_flow")
+    def ready(self, topic: str) -> None:
+        self._note("ready", topic)
 
-    def broadcast(self, event: str, payload: Mapping[str, Any]) -> None:
-        self._note("broadcast", event, dict(payload))
+    def left(self, topic: str) -> None:
+        self._note("left", topic)
+
+    def refused(self, topic: str, detail: str) -> None:
+        self._note("refused", topic, detail)
+
+    def broadcast(self, topic: str, event: str, payload: Mapping[str, Any]) -> None:
+        self._note("broadcast", topic, event, dict(payload))
 
     def row_changed(self, table: str, record: Mapping[str, Any]) -> None:
         self._note("row", table, dict(record))
@@ -129,8 +135,8 @@ class Server:
         self.url = url
         self.requests: list[Request] = []
 
-    def link(self, config: ConnectionConfig = CALM, spec: JoinSpec = SPEC) -> RealtimeLink:
-        return RealtimeLink(self.url, KEY, spec, config, SystemClock())
+    def link(self, config: ConnectionConfig = CALM, *specs: JoinSpec) -> RealtimeLink:
+        return RealtimeLink(self.url, KEY, specs or (SPEC,), config, SystemClock())
 
 
 @contextlib.asynccontextmanager
@@ -165,10 +171,10 @@ async def playing(
     assert errors == []
 
 
-async def run(server: Server, config: ConnectionConfig = CALM, spec: JoinSpec = SPEC) -> tuple[Ended, Ear]:
+async def run(server: Server, config: ConnectionConfig = CALM, *specs: JoinSpec) -> tuple[Ended, Ear]:
     ear = Ear()
     async with asyncio.timeout(10):
-        return await server.link(config, spec).run("the-token", ear), ear
+        return await server.link(config, *specs).run("the-token", ear), ear
 
 
 # --- joining
@@ -185,9 +191,9 @@ async def test_the_join_asks_for_what_was_specified() -> None:
     async with playing(play) as server:
         ear, link = Ear(), server.link()
         task = asyncio.create_task(link.run("the-token", ear))
-        await ear.until("changes_flow")
+        await ear.until("ready")
         assert link.is_joined
-        assert ear.kinds == ["joined", "changes_flow"]
+        assert ear.kinds == ["joined", "ready"]
         task.cancel()
         await asyncio.wait([task])
         assert not link.is_joined
@@ -216,7 +222,7 @@ async def test_what_stands_right_behind_the_join_s_reply_is_heard_after_it() -> 
 
     async with playing(play) as server:
         _, ear = await run(server)
-    assert ear.kinds == ["joined", "presence_state", "presence_diff", "changes_flow"]
+    assert ear.kinds == ["joined", "presence_state", "presence_diff", "ready"]
 
 
 async def test_without_changes_nothing_has_to_be_waited_for() -> None:
@@ -225,8 +231,8 @@ async def test_without_changes_nothing_has_to_be_waited_for() -> None:
         await wire.socket.close(1000)
 
     async with playing(play) as server:
-        _, ear = await run(server, spec=JoinSpec(topic="session:1", private=False))
-    assert ear.kinds == ["joined", "changes_flow"]
+        _, ear = await run(server, CALM, JoinSpec(topic="session:1", private=False))
+    assert ear.kinds == ["joined", "ready"]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +258,7 @@ async def test_a_refused_join_says_why(response: Any, reason: Reason) -> None:
         ended, ear = await run(server)
     assert (ended.reason, ended.refused, ended.held_for) == (reason, True, 0.0)
     assert ended.detail == (response["reason"] if isinstance(response, dict) else response)
-    assert ear.heard == []
+    assert ear.heard == [("refused", "session:1", ended.detail)]
 
 
 async def test_a_join_that_is_not_answered_ends() -> None:
@@ -313,7 +319,7 @@ async def test_a_stale_close_of_another_join_is_not_ours() -> None:
 
     async with playing(play) as server:
         ended, ear = await run(server)
-    assert ("broadcast", "chat", {"still": "here"}) in ear.heard
+    assert ("broadcast", "session:1", "chat", {"still": "here"}) in ear.heard
     assert ended.reason is Reason.CLOSED
 
 
@@ -372,7 +378,7 @@ async def test_a_passing_error_of_postgres_changes_keeps_the_channel() -> None:
 
     async with playing(play) as server:
         ended, ear = await run(server)
-    assert ear.kinds == ["joined", "broadcast", "changes_flow", "changes_flow"]
+    assert ear.kinds == ["joined", "broadcast", "ready", "ready"]
     assert ended.reason is Reason.CLOSED, "the error was over by then"
 
 
@@ -482,7 +488,7 @@ async def test_large_frames_arrive_and_larger_ones_than_allowed_end_it() -> None
     limit = ConnectionConfig(heartbeat_interval=30.0, max_frame_bytes=8 * 1024 * 1024)
     async with playing(play) as server:
         ended, ear = await run(server, limit)
-    assert [what[2]["big"] == big for what in ear.heard if what[0] == "broadcast"] == [True]
+    assert [what[3]["big"] == big for what in ear.heard if what[0] == "broadcast"] == [True]
     assert ended.reason is Reason.TOO_LARGE
 
 
@@ -533,10 +539,10 @@ async def test_odd_frames_are_skipped() -> None:
         await asyncio.wait([task])
     heard = [what for what in ear.heard if what[0] != "presence_diff"]
     assert heard == [
-        ("joined",),
-        ("broadcast", "chat", {}),
+        ("joined", "session:1"),
+        ("broadcast", "session:1", "chat", {}),
         ("row", "votes", {"seq": 1}),
-        ("broadcast", "binary", {}),
+        ("broadcast", "session:1", "binary", {}),
     ]
 
 
@@ -551,7 +557,7 @@ async def test_a_listener_that_raises_loses_its_frame_and_nothing_else(caplog: p
         ear = Ear()
         ear.raises = True
         await server.link().run("t", ear)
-    assert ear.kinds == ["joined", "broadcast", "changes_flow"]
+    assert ear.kinds == ["joined", "broadcast", "ready"]
     assert "could not be handled" in caplog.text
 
 

@@ -180,7 +180,7 @@ class Guest:
 
         async def broadcast(event: str, payload: Mapping[str, Any]) -> bool:
             if event == "broadcast" and await push(event, payload):
-                self.world.send(self.links, "broadcast", payload["event"], payload["payload"])
+                self.world.send(self.links, "broadcast", f"session:{ID}", payload["event"], payload["payload"])
             return link.is_joined
 
         link.push = broadcast  # type: ignore[method-assign]

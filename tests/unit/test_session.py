@@ -120,7 +120,7 @@ def test_it_opens_live_and_closes_without_leaving_anything() -> None:
             Status.CLOSED,
         ]
         assert stage.rpc.made("join_session") == [{"p_session_id": ID, "p_username": "ana"}]
-        spec = stage.links.last.spec
+        (spec,) = stage.links.last.specs
         assert (spec.topic, spec.private, spec.presence_key) == (f"session:{ID}", True, ANA)
         assert [change.table for change in spec.changes] == ["votes", "tips", "queue_items"]
 
@@ -433,7 +433,9 @@ def test_handlers_sync_and_async_get_their_events_one_after_the_other() -> None:
 
             session.on(TypingStarted, late)
             for name in ("a", "b"):
-                stage.links.last.listener.broadcast("typing", {**TYPING, "user_id": name, "username": name})
+                stage.links.last.listener.broadcast(
+                    "session:1", "typing", {**TYPING, "user_id": name, "username": name}
+                )
             await asyncio.sleep(1.5)
             assert got == ["early a", "early b", "late a"]
         assert got[-1] == "late b", "closing lets handlers finish what they hold"
@@ -454,7 +456,7 @@ def test_a_handler_that_takes_for_ever_is_cancelled_at_closing() -> None:
 
         async with stage.session as session:
             session.on(TypingStarted, stuck)
-            stage.links.last.listener.broadcast("typing", TYPING)
+            stage.links.last.listener.broadcast("session:1", "typing", TYPING)
             await settle()
         assert cancelled.is_set()
 
@@ -486,7 +488,9 @@ def test_what_handlers_raise_reaches_on_error_and_nothing_else(on_error: str) ->
         stage.session.on(TypingStarted, also_bad)
         async with stage.session as session:
             for name in ("a", "b"):
-                stage.links.last.listener.broadcast("typing", {**TYPING, "user_id": name, "username": name})
+                stage.links.last.listener.broadcast(
+                    "session:1", "typing", {**TYPING, "user_id": name, "username": name}
+                )
             await asyncio.sleep(1)
             assert sorted(repr(error) for error in errors) == [
                 "KeyError('a')",
@@ -567,7 +571,9 @@ def test_wait_for_takes_the_first_that_fits() -> None:
             waiting = asyncio.create_task(session.wait_for(TypingStarted, lambda event: event.username == "b"))
             await settle()
             for name in ("a", "b", "c"):
-                stage.links.last.listener.broadcast("typing", {**TYPING, "user_id": name, "username": name})
+                stage.links.last.listener.broadcast(
+                    "session:1", "typing", {**TYPING, "user_id": name, "username": name}
+                )
             assert (await waiting).username == "b"
             with pytest.raises(TimeoutError):
                 await session.wait_for(ChatMessage, timeout=2.0)
@@ -586,7 +592,7 @@ def test_readers_end_with_the_session() -> None:
         async with stage.session as session:
             reading = asyncio.create_task(collect(session))
             await settle()
-            stage.links.last.listener.broadcast("typing", TYPING)
+            stage.links.last.listener.broadcast("session:1", "typing", TYPING)
         assert [type(event) for event in await reading] == [TypingStarted, StatusChanged]
 
     run_virtual(main)

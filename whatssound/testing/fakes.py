@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core.reasons import Reason
-from ..ports import Ended, JoinSpec, LinkListener
+from ..ports import Ended, JoinSpec, LinkListener, pushed_to
 
 Answer = dict[str, Any] | BaseException | Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -173,10 +173,19 @@ class FakeRpc:
 
 
 class FakeLink:
-    """One generation of a channel, played by the test: `join`, then call the ``listener``, then `end`."""
+    """One generation, played by the test: `join`, then call the ``listener``, then `end` or `refuse`.
 
-    def __init__(self, join: JoinSpec) -> None:
-        self.spec = join
+    Attributes:
+        specs: the topics that are wanted.
+        token: what `run` was given; None before.
+        pushed: event and payload of each frame.
+        tokens: those it was given to renew.
+        left: whether it was cancelled, and so left everything.
+        takes_pushes: whether frames can be sent while joined.
+    """
+
+    def __init__(self, joins: Sequence[JoinSpec]) -> None:
+        self.specs = tuple(joins)
         self.token: str | None = None
         self.pushed: list[tuple[str, dict[str, Any]]] = []
         self.tokens: list[str] = []
@@ -184,7 +193,8 @@ class FakeLink:
         self.takes_pushes = True
         self._listener: LinkListener | None = None
         self._ended: asyncio.Future[Ended] | None = None
-        self._joined = False
+        self._joined: set[str] = set()
+        self._joins_later = False
 
     @property
     def listener(self) -> LinkListener:
@@ -199,8 +209,14 @@ class FakeLink:
 
     @property
     def is_joined(self) -> bool:
-        """Whether it was joined and has not ended."""
-        return self._joined
+        """Whether the session's topic was joined and nothing has ended."""
+        session = pushed_to(self.specs)
+        return session is not None and session.topic in self._joined
+
+    @property
+    def joined_topics(self) -> frozenset[str]:
+        """The topics that were joined, until the end."""
+        return frozenset(self._joined)
 
     async def run(self, token: str, listener: LinkListener) -> Ended:
         """Waits for `end`."""
@@ -213,11 +229,28 @@ class FakeLink:
             self.left = True
             raise
         finally:
-            self._joined = False
+            self._joined.clear()
+
+    def set_joins(self, joins: Sequence[JoinSpec]) -> None:
+        """Leaves what is gone, soon; what is new waits for `join`, unless that was called for all topics."""
+        before, self.specs = self.specs, tuple(joins)
+        if self._listener is None or self._ended is None or self._ended.done():
+            return
+        soon = asyncio.get_running_loop().call_soon
+        wanted = {spec.topic for spec in self.specs}
+        for spec in before:
+            if spec not in self.specs:
+                self._joined.discard(spec.topic)
+                if spec.topic not in wanted:
+                    soon(self._listener.left, spec.topic)
+        if self._joins_later:
+            for spec in self.specs:
+                if spec not in before:
+                    soon(self._accept, spec.topic, True)
 
     async def push(self, event: str, payload: Mapping[str, Any]) -> bool:
-        """Notes a frame; False unless joined."""
-        if not (self._joined and self.takes_pushes):
+        """Notes a frame; False unless the session's topic is joined."""
+        if not (self.is_joined and self.takes_pushes):
             return False
         self.pushed.append((event, dict(payload)))
         return True
@@ -226,13 +259,34 @@ class FakeLink:
         """Notes a token."""
         self.tokens.append(token)
 
-    def join(self, *, changes_flow: bool = True) -> None:
-        """Plays a join that was accepted and, by default, the word that Postgres Changes flow."""
+    def join(self, topic: str | None = None, *, ready: bool = True) -> None:
+        """Plays a join that was accepted and, by default, the word that what the topic carries flows.
+
+        Args:
+            topic: which; None for every wanted topic, and for those that `set_joins` adds later.
+            ready: whether to say that it flows.
+        """
+        if topic is not None:
+            self._accept(topic, ready)
+            return
+        self._joins_later = True
+        for spec in self.specs:
+            self._accept(spec.topic, ready)
+
+    def _accept(self, topic: str, ready: bool) -> None:
         listener = self.listener
-        self._joined = True
-        listener.joined()
-        if changes_flow:
-            listener.changes_flow()
+        if all(spec.topic != topic for spec in self.specs) or self._ended is None or self._ended.done():
+            return  # not wanted any more
+        self._joined.add(topic)
+        listener.joined(topic)
+        if ready:
+            listener.ready(topic)
+
+    def refuse(self, topic: str, detail: str = "Unauthorized: no", reason: Reason = Reason.UNAUTHORIZED) -> None:
+        """Plays a join that was refused, and the end that follows from it."""
+        listener = self.listener
+        self.end(reason, detail, refused=True)
+        listener.refused(topic, detail)
 
     def end(
         self, reason: Reason = Reason.CLOSED, detail: str = "", *, held: float = 0.0, refused: bool = False
@@ -240,7 +294,7 @@ class FakeLink:
         """Plays the end."""
         if self._ended is None:
             raise RuntimeError("the link does not run yet")
-        self._joined = False
+        self._joined.clear()
         self._ended.set_result(Ended(reason=reason, detail=detail, held_for=held, refused=refused))
 
 
@@ -255,9 +309,9 @@ class FakeLinks:
         self.made: list[FakeLink] = []
         self._started = started
 
-    def __call__(self, join: JoinSpec) -> FakeLink:
+    def __call__(self, joins: Sequence[JoinSpec]) -> FakeLink:
         """Makes a link."""
-        link = FakeLink(join)
+        link = FakeLink(joins)
         self.made.append(link)
         if self._started is not None:
             asyncio.get_running_loop().call_soon(self._start, link)

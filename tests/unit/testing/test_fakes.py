@@ -80,7 +80,7 @@ async def test_tokens_count_up_when_refused() -> None:
 
 
 async def test_a_link_that_does_not_run_cannot_be_played() -> None:
-    link = FakeLinks()(JoinSpec(topic="t", private=True))
+    link = FakeLinks()([JoinSpec(topic="t", private=True)])
     with pytest.raises(RuntimeError):
         link.join()
     with pytest.raises(RuntimeError):
