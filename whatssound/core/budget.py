@@ -30,6 +30,13 @@ CLIENT_SHARE = 0.6
 SHORTEST_TICK_MS = 250
 LONGEST_TICK_MS = 60_000
 
+#: Seconds between two heartbeats of somebody who holds a lease; of somebody who does not, at most.
+LEASED_INTERVAL = 25.0
+_SELDOM = 300.0
+
+#: Leases that a room has at most before it is sampled.
+_LEASES = 1_000
+
 #: Seconds' worth of its rate that a client may broadcast at once.
 _BURST = 10.0
 
@@ -76,21 +83,50 @@ def tick_ms(listeners: int, events_per_second: float) -> int:
     return max(SHORTEST_TICK_MS, min(LONGEST_TICK_MS, math.ceil(1000 * listeners / (FRAME_SHARE * events_per_second))))
 
 
-def session_tick_ms(listeners: int, writes_per_second: float, events_per_second: float, *, current_ms: int = 0) -> int:
+def session_budget(people: int, others: int, events_per_second: float) -> float:
+    """Returns a session's share of its project's plan: what its people are of all people in live sessions.
+
+    Args:
+        people: in the session.
+        others: in all other live sessions of the project.
+        events_per_second: what the plan allows.
+    """
+    here = max(people, 1)
+    return events_per_second * here / (here + max(others, 0))
+
+
+def load_at_once(people: int, writes_per_second: float, chat_per_second: float = 0.0) -> float:
+    """Returns the messages a second that a room costs if every write is sent at once.
+
+    A frame for every write, and for every chat message its author's own broadcast besides. A quiet room is taken for
+    one that may come to life before it is measured again.
+
+    Args:
+        people: in the room.
+        writes_per_second: events of the session's log, all kinds together.
+        chat_per_second: of these, chat.
+    """
+    return people * max(writes_per_second, min(1.0, people / 50)) + broadcast_cost(people) * chat_per_second
+
+
+def session_tick_ms(
+    people: int, writes_per_second: float, budget: float, *, chat_per_second: float = 0.0, current_ms: int = 0
+) -> int:
     """Returns the tick that the database gives a session: 0, a frame a write, while a frame a write is affordable.
 
     ``whatssound.wanted_tick`` in the database is the same function, and the one that decides.
 
     Args:
-        listeners: people in the room.
+        people: in the room.
         writes_per_second: events of the session's log, all kinds together.
-        events_per_second: what the plan allows.
+        budget: messages a second that the session may spend; see `session_budget`.
+        chat_per_second: of the writes, chat.
         current_ms: the tick until now; a room that has one loses it later than it got it, so that it does not flap.
     """
     share = AT_ONCE_SHARE if current_ms == 0 else BACK_TO_AT_ONCE_SHARE
-    if listeners * max(writes_per_second, 1.0) <= share * events_per_second:
+    if load_at_once(people, writes_per_second, chat_per_second) <= share * budget:
         return 0
-    return tick_ms(listeners, events_per_second)
+    return tick_ms(people, budget)
 
 
 def chat_path(tick: int) -> Literal["broadcast", "stored"]:
@@ -129,6 +165,23 @@ def frame_wait(writes_per_second: float, tick: float, quantile: float) -> float:
     # Of the events of one cycle, one goes at once if the tick before it was empty; the others came within a tick.
     at_once = math.exp(-waiting) / (waiting + math.exp(-waiting))
     return 0.0 if quantile <= at_once else tick * (quantile - at_once) / (1 - at_once)
+
+
+def heartbeats_per_second(people: int) -> float:
+    """Returns how many heartbeats a second a room sends with frames on, once it has settled.
+
+    Up to a thousand people everybody calls every 25 s and holds a lease. In larger rooms a sample of 500 to 1,000 does,
+    and the rest shares what is left of 60 calls a second, or calls every five minutes where that is less often.
+
+    Args:
+        people: in the room.
+    """
+    if people <= _LEASES:
+        return people / LEASED_INTERVAL
+    sample = people / 2.0 ** min(20, math.ceil(math.log2(people / _LEASES)))
+    spare = max(20.0, 60 - sample / LEASED_INTERVAL)
+    interval = min(_SELDOM, max(LEASED_INTERVAL, math.ceil((people - sample) / spare)))
+    return sample / LEASED_INTERVAL + (people - sample) / interval
 
 
 class Pacer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.budget import heartbeats_per_second
 from ..quotas import Metered, Plan
 from . import sizes
 from .traffic import Traffic
@@ -15,10 +16,6 @@ _HOUR = 3600.0
 #: Writes a second that one session's row took on the machine of docs/reference/benchmarks-database.md, with fsync: 1
 #: connection, and 32.
 SESSION_WRITES = 340.0
-
-#: Heartbeats a second that a large room is thinned out to, and seconds between two of a listener in a small one.
-HEARTBEATS = 60.0
-HEARTBEAT_INTERVAL = 25.0
 
 #: Seconds that the server averages joins over: everybody may come back within one.
 _RETURN = 60.0
@@ -144,7 +141,7 @@ def egress(workload: Workload, sent: Traffic) -> float:
     else:
         # What Postgres Changes do not tell (the database's word on chat) is fetched from the log by everybody.
         total += listeners * writes * (sizes.FRAME_EVENT + longer)
-    beats = min(HEARTBEATS, listeners / HEARTBEAT_INTERVAL) * workload.seconds
+    beats = heartbeats_per_second(listeners) * workload.seconds
     total += beats * (sizes.HEARTBEAT_ANSWER + sizes.HTTP) + writes * (sizes.WRITE_ANSWER + sizes.HTTP)
     snapshot = sizes.SNAPSHOT + sizes.SNAPSHOT_MESSAGES * (sizes.SNAPSHOT_MESSAGE + longer) + sizes.HTTP
     return total + listeners * snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.budget import chat_path, frames_per_second, session_tick_ms
+from ..core.budget import chat_path, frames_per_second, session_budget, session_tick_ms
 from ..quotas import Plan
 from .activity import Activity, coming_and_going
 from .workload import Workload, worst_minute
@@ -106,7 +106,8 @@ def traffic(workload: Workload, feed: FeedName, plan: Plan, *, tick_ms: int | No
     writes = writes_per_second(workload, workload.busiest_minute)
     tick = tick_ms
     if tick is None:
-        tick = session_tick_ms(workload.listeners, writes, plan.events_per_second / workload.rooms)
+        budget = session_budget(workload.listeners, workload.people - workload.listeners, plan.events_per_second)
+        tick = session_tick_ms(workload.listeners, writes, budget, chat_per_second=workload.busiest_minute)
     room = _Room(workload, feed, tick)
     minute = room.activity(workload.busiest_minute)
     if workload.chat:

@@ -105,12 +105,13 @@ def test_the_plot_has_axes_curves_and_a_legend(capsys: pytest.CaptureFixture[str
 
 def test_the_plot_shows_frames_below_changes_in_a_large_room() -> None:
     root = ET.fromstring(render(ROOM, TEAM))
-    curves = {element.get("data-name"): element for element in root.iter(f"{SVG}polyline")}
+    curves = {element.get("data-name"): element for element in root.iter(f"{SVG}polyline")}  # the last part of each
 
     def last_y(name: str) -> float:
         return float(curves[name].attrib["points"].split()[-1].split(",")[1])
 
     assert last_y("frames") > last_y("changes") + 50  # y grows downwards
+    assert curves["changes"].get("stroke-opacity") == "0.3"  # which the plan does not allow
 
 
 def test_the_plot_marks_where_a_plan_takes_no_more_people() -> None:

@@ -23,6 +23,9 @@ from whatssound.core.budget import (
     departure_cost,
     frame_wait,
     frames_per_second,
+    heartbeats_per_second,
+    load_at_once,
+    session_budget,
     session_tick_ms,
     tick_ms,
 )
@@ -63,16 +66,37 @@ def test_frames_at_the_tick_keep_within_their_share(listeners: int, events: floa
     assert tick == SHORTEST_TICK_MS or listeners * 1000 / (tick - 1) > FRAME_SHARE * events
 
 
-@given(LISTENERS, st.floats(0, 100), PLANS)
+@given(LISTENERS, st.floats(0, 100), st.floats(0, 1), PLANS)
 def test_a_room_sends_at_once_only_within_its_share_and_does_not_flap(
-    listeners: int, writes: float, events: float
+    people: int, writes: float, chat: float, events: float
 ) -> None:
-    rising = session_tick_ms(listeners, writes, events)
-    falling = session_tick_ms(listeners, writes, events, current_ms=rising or 500)
-    spent = listeners * max(writes, 1.0)
+    rising = session_tick_ms(people, writes, events, chat_per_second=chat * writes)
+    falling = session_tick_ms(people, writes, events, chat_per_second=chat * writes, current_ms=rising or 500)
+    spent = load_at_once(people, writes, chat * writes)
     assert (rising == 0) == (spent <= AT_ONCE_SHARE * events)
     assert (falling == 0) == (spent <= BACK_TO_AT_ONCE_SHARE * events)
     assert chat_path(rising) == ("stored" if rising else "broadcast")
+
+
+def test_chat_sent_at_once_is_paid_for_twice() -> None:
+    """By its author's broadcast and by the frame that stores it."""
+    assert load_at_once(100, 5.0, 5.0) == 100 * 5 + 101 * 5
+    assert load_at_once(100, 0.0) == 100  # a quiet room may come to life
+    assert load_at_once(10, 0.0) == pytest.approx(2)
+
+
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=20), PLANS)
+def test_sessions_together_have_the_plan_and_no_more(rooms: list[int], events: float) -> None:
+    budgets = [session_budget(people, sum(rooms) - people, events) for people in rooms if people]
+    assert sum(budgets) == pytest.approx(events if any(rooms) else 0)
+    assert session_budget(0, 0, events) == events
+
+
+@pytest.mark.parametrize(
+    ("people", "calls"), [(1, 0.04), (1_000, 40.0), (1_001, 40.04), (10_000, 60.0), (18_000, 80.6), (100_000, 363.0)]
+)
+def test_heartbeats_grow_slower_than_the_room(people: int, calls: float) -> None:
+    assert heartbeats_per_second(people) == pytest.approx(calls, rel=0.03)
 
 
 def played(rate: float, tick: float, writes: int) -> tuple[float, list[float]]:

@@ -82,15 +82,15 @@ def test_activity_adds_up(members: int, listeners: int, said: int, rows: int, fr
 
 
 @given(st.integers(1, 20_000), st.floats(0, 60), st.sampled_from(sorted(PLANS)))
-def test_frames_never_overrun_the_plan_by_more_than_what_goes_at_once(listeners: int, chat: float, name: str) -> None:
-    """With a tick, 80 % and the frames themselves; without one, chat is heard twice: by broadcast and by its frame."""
+def test_frames_never_overrun_the_plan(listeners: int, chat: float, name: str) -> None:
+    """With a tick 80 % and the frames themselves; without one 60 %, although chat is heard twice there."""
     plan = PLANS[name]
     sent = traffic(replace(QUIET, listeners=listeners, messages_per_second=chat), "frames", plan)
     if sent.tick_ms:
         longest = sent.tick_ms == 60_000
         assert longest or sent.events_in_busiest_minute <= 0.8 * plan.events_per_second + 1000 / sent.tick_ms + 1e-6
     else:
-        assert sent.events_in_busiest_minute <= 2 * 0.6 * plan.events_per_second + 4 * max(chat, 1)
+        assert sent.events_in_busiest_minute <= 0.6 * plan.events_per_second + 2 * chat + 1
 
 
 # --- the trace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from xml.sax.saxutils import escape
 
 from ...planning.traffic import FeedName
@@ -33,13 +34,13 @@ class Line:
         name: in the legend.
         colour: of the stroke.
         dashed: whether it is broken.
-        points: (listeners, value); None where there is no value.
+        points: (listeners, value, whether it fits the plan); the value is None where there is none.
     """
 
     name: str
     colour: str
     dashed: bool
-    points: Sequence[tuple[float, float | None]]
+    points: Sequence[tuple[float, float | None, bool]]
 
 
 def render(workload: Workload, plan: Plan) -> str:
@@ -52,8 +53,8 @@ def render(workload: Workload, plan: Plan) -> str:
     counts = [round(10 * (_MOST / 10) ** (step / (_POINTS - 1))) for step in range(_POINTS)]
     found = {feed: [estimate(_scaled(workload, count), plan, feed) for count in counts] for feed in FEEDS}
 
-    def curve(value: Callable[[Estimate], float | None], feed: FeedName) -> list[tuple[float, float | None]]:
-        return [(float(count), value(each)) for count, each in zip(counts, found[feed], strict=True)]
+    def curve(value: Callable[[Estimate], float | None], feed: FeedName) -> list[tuple[float, float | None, bool]]:
+        return [(float(count), value(each), _fits(each)) for count, each in zip(counts, found[feed], strict=True)]
 
     # A logarithmic axis has no 0: what the plan includes is drawn at its foot.
     prices = [Line(feed, _COLOURS[feed], False, curve(_dollars, feed)) for feed in FEEDS]
@@ -74,6 +75,7 @@ def render(workload: Workload, plan: Plan) -> str:
         *_panel(_TOPS[1], "Latency, 95th percentile, seconds", times, (0.001, 100.0)),
         *_limit(plan),
         f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 12}" text-anchor="end">listeners</text>',
+        f'<text x="{_LEFT}" y="{_HEIGHT - 12}">faint: more than the plan allows</text>',
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -103,6 +105,10 @@ def _votes(each: Estimate) -> float | None:
     return each.latency.vote_p95
 
 
+def _fits(each: Estimate) -> bool:
+    return each.bill.loads[0].share <= 1
+
+
 def _x(listeners: float) -> float:
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * math.log10(listeners / 10) / math.log10(_MOST / 10)
 
@@ -130,18 +136,15 @@ def _panel(top: int, title: str, lines: Sequence[Line], span: tuple[float, float
 
 
 def _curve(line: Line, top: int, span: tuple[float, float]) -> list[str]:
-    runs: list[list[str]] = [[]]
-    for listeners, value in line.points:
-        if value is None:
-            runs.append([])
-        else:
-            runs[-1].append(f"{_x(listeners):.1f},{_y(value, top, span):.1f}")
-    return [
-        f'<polyline class="curve" data-name="{escape(line.name)}" points="{" ".join(run)}" fill="none" '
-        f'stroke="{line.colour}" stroke-width="2"{_dashes(line)}/>'
-        for run in runs
-        if run
-    ]
+    parts = []
+    for (fits, known), run in groupby(line.points, lambda point: (point[2], point[1] is not None)):
+        if known:
+            points = " ".join(f"{_x(listeners):.1f},{_y(value or 0, top, span):.1f}" for listeners, value, _ in run)
+            parts.append(
+                f'<polyline class="curve" data-name="{escape(line.name)}" points="{points}" fill="none" '
+                f'stroke="{line.colour}" stroke-width="2"{_dashes(line)} stroke-opacity="{1 if fits else 0.3}"/>'
+            )
+    return parts
 
 
 def _legend(line: Line, x: int, y: int) -> list[str]:
