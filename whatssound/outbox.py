@@ -151,6 +151,16 @@ class Outbox:
         """Messages whose outcome is not known yet."""
         return len(self._batcher)
 
+    def set_eager(self, eager: bool) -> None:
+        """Chooses when batches go.
+
+        Args:
+            eager: True: the first message goes at once and what follows is batched, for rooms that hear chat only once
+                it is stored; False: every batch waits for its interval, for rooms that have heard it by broadcast.
+        """
+        self._batcher.eager = eager
+        self._changed.set()
+
     async def put(self, message: Message) -> MessageReceipt:
         """Takes a message; from here on it is the outbox's duty.
 

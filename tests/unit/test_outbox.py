@@ -106,6 +106,41 @@ def test_a_batch_goes_half_a_second_after_its_first_message() -> None:
     run_virtual(main)
 
 
+def test_eager_the_first_message_goes_at_once_and_what_follows_is_batched() -> None:
+    async def main() -> None:
+        rpc = FakeRpc().always("insert_messages", stored)
+        box = Box(rpc)
+        box.outbox.set_eager(True)
+        now = asyncio.get_running_loop().time
+        started = now()
+        await (await box.say("one")).stored()
+        assert now() == started
+        second, third = await box.say("two"), await box.say("three")
+        await third.stored()
+        assert second.is_stored
+        assert now() - started == pytest.approx(0.5)
+        assert contents(rpc) == [["one"], ["two", "three"]]
+        await box.close()
+
+    run_virtual(main)
+
+
+def test_what_waits_for_its_interval_goes_at_once_when_the_outbox_turns_eager() -> None:
+    async def main() -> None:
+        rpc = FakeRpc().always("insert_messages", stored)
+        box = Box(rpc, OutboxConfig(interval=60.0))
+        receipt = await box.say("one")
+        await settle()
+        assert rpc.calls == []
+        before = asyncio.get_running_loop().time()
+        box.outbox.set_eager(True)
+        await receipt.stored()
+        assert asyncio.get_running_loop().time() == before
+        await box.close()
+
+    run_virtual(main)
+
+
 def test_a_full_batch_goes_at_once_and_the_rest_follows() -> None:
     async def main() -> None:
         rpc = FakeRpc().always("insert_messages", stored)

@@ -1,12 +1,17 @@
 """Which messages make the next batch, and when.
 
-The rule: a batch goes ``interval`` after its first message began to wait, or at once when ``size`` are waiting. One
-batch is under way at a time, so that a sender's order is kept. Nothing leaves the batcher but by `settle`, so nothing
-is lost between batches.
+Two rules for when. *Trailing*: a batch goes ``interval`` after its first message began to wait; nobody waits for the
+batch, since the words were broadcast before. *Eager*: the first message goes at once, and what comes while its batch is
+under way, or within ``interval`` after that began, makes the next one; right where the batch is how others hear of it.
+By both, ``size`` waiting messages go at once.
+
+One batch is under way at a time, so that a sender's order is kept. Nothing leaves the batcher but by `settle`, so
+nothing is lost between batches.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -26,10 +31,13 @@ class Batcher(Generic[T]):
     """Collects items into batches; bounded in items and bytes.
 
     Args:
-        interval: seconds from the first waiting item to its batch.
+        interval: seconds from the first waiting item to its batch; when eager, between the beginnings of two batches.
         size: most items of a batch.
         max_items: items that may be held, those under way included.
         max_bytes: bytes that may be held, likewise.
+
+    Attributes:
+        eager: by which rule batches go; may be changed at any time.
     """
 
     def __init__(self, *, interval: float, size: int, max_items: int, max_bytes: int) -> None:
@@ -41,6 +49,8 @@ class Batcher(Generic[T]):
         self._under_way: list[_Waiting[T]] = []
         self._bytes = 0
         self._draining = False
+        self._last_began = -math.inf
+        self.eager = False
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._under_way)
@@ -85,13 +95,14 @@ class Batcher(Generic[T]):
         first = self._waiting[0].since
         if self._draining or len(self._waiting) >= self._size:
             return first
-        return first + self._interval
+        return max(first, self._last_began + self._interval) if self.eager else first + self._interval
 
     def take(self, now: float) -> list[T]:
         """Takes the next batch if it is due at ``now``, oldest first; an empty list otherwise."""
         due = self.due_at()
         if due is None or due > now:
             return []
+        self._last_began = now
         while self._waiting and len(self._under_way) < self._size:
             entry = self._waiting.popleft()
             entry.tried = True

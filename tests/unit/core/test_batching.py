@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -30,6 +30,11 @@ class BatcherMachine(RuleBasedStateMachine):
         self.under_way: list[tuple[int, int, float, bool]] = []
         self.gone: list[int] = []
         self.draining = False
+        self.began: float | None = None
+
+    @rule(eager=st.booleans())
+    def choose_rule(self, eager: bool) -> None:
+        self.batcher.eager = eager
 
     @rule(size=st.integers(1, 60))
     def add(self, size: int) -> None:
@@ -49,7 +54,12 @@ class BatcherMachine(RuleBasedStateMachine):
         if self.under_way or not self.waiting:
             return None
         at_once = self.draining or len(self.waiting) >= SIZE
-        return self.waiting[0][2] + (0 if at_once else INTERVAL)
+        since = self.waiting[0][2]
+        if at_once:
+            return since
+        if self.batcher.eager:
+            return since if self.began is None else max(since, self.began + INTERVAL)
+        return since + INTERVAL
 
     @rule()
     def take(self) -> None:
@@ -57,6 +67,7 @@ class BatcherMachine(RuleBasedStateMachine):
         expected = self.waiting[:SIZE] if due is not None and due <= self.now else []
         assert self.batcher.take(self.now) == [entry[0] for entry in expected]
         if expected:
+            self.began = self.now
             self.under_way = [(item, size, since, True) for item, size, since, _ in expected]
             self.waiting = self.waiting[len(expected) :]
 
@@ -165,3 +176,51 @@ def test_an_empty_batcher_takes_one_item_of_any_size() -> None:
     assert subject.fits(MAX_BYTES * 10)
     subject.add(1, MAX_BYTES * 10, now=0.0)
     assert not subject.fits(1)
+
+
+def test_the_first_message_of_an_eager_batcher_goes_at_once_and_the_next_batch_an_interval_later() -> None:
+    subject = batcher()
+    subject.eager = True
+    subject.add(1, 1, now=10.0)
+    assert subject.take(10.0) == [1]
+    subject.add(2, 1, now=10.1)
+    assert subject.due_at() is None, "one batch at a time"
+    subject.settle()
+    subject.add(3, 1, now=10.2)
+    assert subject.due_at() == 10.5
+    assert subject.take(10.5) == [2, 3]
+    subject.settle()
+    subject.add(4, 1, now=20.0)
+    assert subject.take(20.0) == [4]
+
+
+@given(gaps=st.lists(st.floats(0.0, 2.0), min_size=1, max_size=20), takes=st.floats(0.0, 1.5))
+def test_eager_batches_begin_an_interval_apart_and_nobody_waits_longer_than_that(
+    gaps: list[float], takes: float
+) -> None:
+    subject = batcher(size=100, max_items=100, max_bytes=100)
+    subject.eager = True
+    arrivals: list[float] = []
+    began: list[float] = []
+    now = busy_until = 0.0
+    for gap in gaps:
+        now += gap
+        arrivals.append(now)
+    left = list(enumerate(arrivals))
+    now = 0.0
+    while left or len(subject):
+        due = subject.due_at()
+        moments = ([left[0][1]] if left else []) + ([max(due, now)] if due is not None else [])
+        if due is None and len(subject):
+            moments.append(busy_until)
+        now = max(now, min(moments))
+        if due is None and len(subject) and now >= busy_until:
+            subject.settle()
+        while left and left[0][1] <= now:
+            subject.add(left.pop(0)[0], 1, now)
+        batch = subject.take(now)
+        if batch:
+            free_since = max(began[-1] + INTERVAL, busy_until) if began else 0.0
+            assert now == max(free_since, arrivals[batch[0]]), "as soon as it may, and no sooner"
+            began.append(now)
+            busy_until = now + takes
