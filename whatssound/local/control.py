@@ -65,6 +65,7 @@ class Control:
             "sockets/drop": self._plain(stack.faults.drop_sockets),
             "sockets/freeze": self._plain(stack.faults.freeze_sockets),
             "sockets/skip_system_ok": self._plain(stack.faults.skip_system_ok),
+            "sockets/lose_sent": self._plain(stack.faults.lose_sent),
             "channels/kick": lambda arguments: stack.faults.kick(**arguments),
         }
 

@@ -91,7 +91,7 @@ class Faults:
         self._random.seed(seed)
 
     def attach(self, realtime: object) -> None:
-        """Names the Realtime that `kick`, `freeze_sockets` and `skip_system_ok` act on."""
+        """Names the Realtime that `kick`, `freeze_sockets`, `skip_system_ok` and `lose_sent` act on."""
         self._realtime = realtime if isinstance(realtime, RealtimeControls) else None
 
     # --------------------------------------------------------------------------------------------- HTTP requests
@@ -172,6 +172,7 @@ class Faults:
         if self._realtime is not None:
             self._realtime.hooks.frozen = False
             self._realtime.hooks.skip_system_ok = False
+            self._realtime.hooks.lose_sent = False
 
     def _add(self, rule: Fault) -> Fault:
         if not rule.path.startswith("/"):
@@ -248,6 +249,19 @@ class Faults:
             LocalStackError: the Realtime is not ours.
         """
         self._controls().hooks.skip_system_ok = on
+
+    def lose_sent(self, on: bool = True) -> None:
+        """Lets vanish what the database sends by `realtime.send`, frames among it, as Realtime does over quota.
+
+        Nobody is told: the database has gone on, and what was sent is not sent again.
+
+        Args:
+            on: False to let it through again.
+
+        Raises:
+            LocalStackError: the Realtime is not ours.
+        """
+        self._controls().hooks.lose_sent = on
 
     def _controls(self) -> RealtimeControls:
         if self._realtime is None:

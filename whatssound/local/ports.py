@@ -26,10 +26,12 @@ class RealtimeHooks(Protocol):
     Attributes:
         skip_system_ok: do not tell that a subscription works.
         frozen: neither read from nor write to any socket.
+        lose_sent: what the database sends (`realtime.send`) vanishes.
     """
 
     skip_system_ok: bool
     frozen: bool
+    lose_sent: bool
 
 
 @runtime_checkable

@@ -7,9 +7,12 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Iterator
 
+from tests.integration.faults.lanes import play
 from tests.integration.faults.report import Totals
-from tests.integration.faults.schedule import make_schedule
+from tests.integration.faults.schedule import FEEDS, make_schedule
+from tests.integration.faults.verdict import CONVERGED, Evidence
 from tests.integration.faults.world import NAMES, TOKEN_SECONDS, run_seed
 from tests.integration.lab import Lab
 from whatssound.testing import StackThread
@@ -20,30 +23,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.integration.faults", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--verbose", action="store_true", help="the schedules, and what the SDK logs")
+    parser.add_argument("--feed", choices=(*FEEDS, "mixed"), default="mixed", help="of the clients (default: mixed)")
+    parser.add_argument("--lanes", type=int, default=4, help="how many seeds at a time (default: 4)")
+    parser.add_argument("--verbose", action="store_true", help="one at a time, with the schedules and the SDK's log")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.CRITICAL)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    seeds = range(options.first, options.first + options.seeds)
     totals = Totals()
     began = time.monotonic()
-    with StackThread(jwt_expiry=TOKEN_SECONDS) as thread:
-        for seed in range(options.first, options.first + options.seeds):
-            asyncio.run(_one(Lab(thread), seed, totals, options.verbose))
-    _say(f"\n{totals.runs} seeds in {time.monotonic() - began:.0f} s\n{totals.table()}")
+    runs = _one_by_one(seeds, options.feed) if options.verbose else play(seeds, options.lanes, options.feed)
+    for seed, evidence in runs:
+        broken = [line for finding in totals.add(seed, evidence) for line in finding.violations]
+        kinds = ", ".join(step.kind.value for step in make_schedule(seed, len(NAMES)).steps)
+        drops = ", ".join(f"{drop.live:.2f} + {drop.equal:.2f}" for drop in evidence.drops)
+        right = evidence.recovery[CONVERGED]
+        _say(f"seed {seed}: {kinds}; drop {drops} s, right {right:.2f} s after; {len(broken)} violations")
+        for line in broken[:20]:
+            _say(f"    {line}")
+    _say(f"\n{totals.runs} seeds, feed {options.feed}, in {time.monotonic() - began:.0f} s\n\n{totals.table()}")
     return 1 if totals.broken else 0
 
 
-async def _one(lab: Lab, seed: int, totals: Totals, verbose: bool) -> None:
-    schedule = make_schedule(seed, len(NAMES))
-    if verbose:
-        _say("\n".join(str(step) for step in schedule.steps))
-    evidence = await run_seed(lab, schedule)
-    broken = [line for finding in totals.add(seed, evidence) for line in finding.violations]
-    kinds = ", ".join(step.kind.value for step in schedule.steps)
-    plain = ", ".join(f"{seconds:.2f}" for seconds in evidence.plain)
-    _say(f"seed {seed}: {kinds}; drop {plain} s, right {evidence.healed:.2f} s after; {len(broken)} violations")
-    for line in broken[:20]:
-        _say(f"    {line}")
+def _one_by_one(seeds: range, feed: str) -> Iterator[tuple[int, Evidence]]:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with StackThread(jwt_expiry=TOKEN_SECONDS) as thread:
+        for seed in seeds:
+            schedule = make_schedule(seed, len(NAMES), feed)
+            _say("\n".join(str(step) for step in schedule.steps))
+            yield seed, asyncio.run(run_seed(Lab(thread), schedule))
 
 
 def _say(line: str) -> None:

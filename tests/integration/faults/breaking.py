@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from operator import methodcaller
 
 from tests.integration.faults.schedule import Kind, Schedule, Step
 from tests.integration.lab import Lab
@@ -12,6 +13,12 @@ from whatssound.testing import FaultyLink
 
 #: Seconds that a 429 asks for.
 _RETRY_AFTER = 0.3
+
+#: What PostgREST says to a token that it takes no more.
+_EXPIRED = {"code": "PGRST303", "message": "JWT expired", "details": None, "hint": None}
+
+#: All parts of a stack, in the order they start.
+_PARTS = ("postgres", "rest", "auth", "realtime")
 
 #: Called with the place of a client and the time on the loop's clock at which its link was dropped.
 PlainDrop = Callable[[int, float], Awaitable[None]]
@@ -98,12 +105,22 @@ class Breaker:
                 rule = await lab.switch(lambda stack: stack.faults.answer(step.path, step.status, times=None))
                 await asyncio.sleep(step.seconds)
                 await lab.switch(lambda stack: stack.faults.remove(rule))
+            case Kind.TOKEN_REFUSED:
+                await lab.switch(
+                    lambda stack: stack.faults.answer(step.path, step.status, body=_EXPIRED, times=step.times)
+                )
+            case Kind.FRAMES_LOST:
+                await lab.switch(lambda stack: stack.faults.lose_sent(True))
+                await asyncio.sleep(step.seconds)
+                await lab.switch(lambda stack: stack.faults.lose_sent(False))
             case Kind.KICK:
                 await lab.do(lambda stack: stack.faults.kick(self._topic, step.words))
             case Kind.REALTIME_RESTART:
                 await self._restart("realtime", step.seconds)
             case Kind.POSTGRES_KILL:
                 await self._restart("postgres", step.seconds)
+            case Kind.STACK_RESTART:
+                await self._restart_all(step.seconds)
             case _:
                 raise ValueError(f"not a fault of the server: {step.kind}")
 
@@ -112,3 +129,17 @@ class Breaker:
             await self._lab.do(lambda stack: stack.kill_service(service))
             await asyncio.sleep(seconds)
             await self._lab.do(lambda stack: stack.start_service(service))
+
+    async def _restart_all(self, seconds: float) -> None:
+        async with self._restarting:
+            for part in reversed(_PARTS):
+                await self._lab.do(methodcaller("stop_service", part))
+            # The port goes last and comes last, so that clients are refused and not only answered by an error.
+            for link in self._links:
+                await link.refuse()
+                link.reset()
+            await asyncio.sleep(seconds)
+            for part in _PARTS:
+                await self._lab.do(methodcaller("start_service", part))
+            for link in self._links:
+                await link.accept()

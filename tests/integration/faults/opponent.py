@@ -25,7 +25,8 @@ from realtime.types import RealtimeSubscribeStates
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 from tests.integration.faults.breaking import Breaker
 from tests.integration.faults.schedule import Schedule
-from tests.integration.faults.world import MESSAGES, NAMES, SONGS, TIPS, VOTES
+from tests.integration.faults.traffic import MESSAGES, SONGS, TIPS, VOTES
+from tests.integration.faults.world import NAMES
 from tests.integration.lab import Lab, eventually
 from whatssound.core.identifiers import Uuid7Source
 from whatssound.testing import FaultyLink

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.integration.faults.verdict import Evidence, Finding, judge, percentile
+from tests.integration.faults.verdict import Drop, Evidence, Finding, judge, percentile
 
 
 @dataclass(slots=True)
@@ -15,8 +16,8 @@ class Totals:
     runs: int = 0
     cases: dict[str, int] = field(default_factory=dict)
     violations: dict[str, list[str]] = field(default_factory=dict)
-    plain: list[float] = field(default_factory=list)
-    healed: list[float] = field(default_factory=list)
+    recovery: dict[str, list[float]] = field(default_factory=dict)
+    drops: list[Drop] = field(default_factory=list)
     slowest_send: float = 0.0
     hits: Counter[str] = field(default_factory=Counter)
 
@@ -25,12 +26,12 @@ class Totals:
         findings = judge(evidence)
         self.runs += 1
         for finding in findings:
-            self.cases[finding.guarantee] = self.cases.get(finding.guarantee, 0) + finding.cases
-            self.violations.setdefault(finding.guarantee, []).extend(
-                f"seed {seed}: {line}" for line in finding.violations
-            )
-        self.plain += evidence.plain
-        self.healed.append(evidence.healed)
+            name = finding.guarantee
+            self.cases[name] = self.cases.get(name, 0) + finding.cases
+            self.violations.setdefault(name, []).extend(f"seed {seed}: {line}" for line in finding.violations)
+            if name in evidence.recovery:
+                self.recovery.setdefault(name, []).append(evidence.recovery[name])
+        self.drops += evidence.drops
         self.slowest_send = max(self.slowest_send, evidence.slowest_send)
         self.hits += evidence.hits
         return findings
@@ -41,20 +42,30 @@ class Totals:
         return sum(len(lines) for lines in self.violations.values())
 
     def table(self) -> str:
-        """The table, one guarantee a line, and the times."""
-        lines = [f"{'guarantee (what must not be)':<34}{'cases':>9}{'violations':>12}"]
-        lines += [f"{name:<34}{cases:>9}{len(self.violations[name]):>12}" for name, cases in sorted(self.cases.items())]
-        lines.append("")
-        lines.append(f"{'seconds':<34}{'n':>9}{'p50':>8}{'p95':>8}{'worst':>8}")
-        lines += [
-            _times("plain drop to live again", self.plain),
-            _times("last fault healed to all equal", self.healed),
+        """The table in Markdown: one guarantee a line, then what plain drops cost."""
+        lines = [
+            "| what must not be | cases | violations | right again, s: p50 | p95 | worst |",
+            "|---|---:|---:|---:|---:|---:|",
+            *(
+                f"| {name} | {cases:,} | {len(self.violations[name])} | {_times(self.recovery.get(name, []))} |"
+                for name, cases in sorted(self.cases.items())
+            ),
+            "",
+            "| a plain drop | n | s: p50 | p95 | worst |",
+            "|---|---:|---:|---:|---:|",
         ]
-        lines += ["", f"slowest chat.send: {self.slowest_send:.3f} s"]
-        lines.append("felt: " + ", ".join(f"{count} {name}" for name, count in self.hits.items()))
+        for feed in sorted({drop.feed for drop in self.drops}):
+            drops = [drop for drop in self.drops if drop.feed == feed]
+            for name, values in (
+                ("to live again", [drop.live for drop in drops]),
+                ("from live to equal", [drop.equal for drop in drops]),
+            ):
+                lines.append(f"| {feed}: {name} | {len(values)} | {_times(values)} |")
+        felt = ", ".join(f"{count:,} {name}" for name, count in self.hits.items())
+        lines += ["", f"Felt: {felt}. The slowest `chat.send` took {self.slowest_send * 1000:.0f} ms."]
         return "\n".join(lines)
 
 
-def _times(name: str, values: list[float]) -> str:
+def _times(values: Sequence[float]) -> str:
     shown = [percentile(values, 0.5), percentile(values, 0.95), max(values, default=float("nan"))]
-    return f"{name:<34}{len(values):>9}" + "".join(f"{value:>8.2f}" for value in shown)
+    return " | ".join(f"{value:.2f}" for value in shown)

@@ -10,8 +10,8 @@ from enum import StrEnum
 TRAFFIC = 4.5
 _PLAIN_AT = 0.3
 _REST_FROM = 1.9
-_FAULTS = 3
-_MORE = 2
+_FAULTS = 4
+_MORE = 1
 
 
 class Kind(StrEnum):
@@ -29,6 +29,9 @@ class Kind(StrEnum):
     AUTH_OUTAGE = "auth outage"
     REALTIME_RESTART = "realtime restart"
     POSTGRES_KILL = "postgres kill -9"
+    STACK_RESTART = "stack restart"
+    TOKEN_REFUSED = "token refused"
+    FRAMES_LOST = "frames lost"
 
 
 #: The calls that faults of HTTP hit.
@@ -36,6 +39,9 @@ PATHS = tuple(
     f"/rest/v1/rpc/{name}"
     for name in ("insert_messages", "send_tip", "cast_vote", "enqueue_song", "events_since", "session_snapshot", "", "")
 )
+
+#: How the events of a session reach a client: by the database's frames, or by Postgres Changes.
+FEEDS = ("frames", "changes")
 
 #: What Realtime says before it ends a channel.
 WORDS = (
@@ -80,14 +86,26 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All faults of one run, in order of time."""
+    """All faults of one run.
+
+    Attributes:
+        seed: what it was made from.
+        steps: the faults, in order of time.
+        feeds: how the session's events reach each client, by their places.
+        traffic: seconds of traffic.
+    """
 
     seed: int
     steps: tuple[Step, ...]
+    feeds: tuple[str, ...]
     traffic: float = TRAFFIC
 
+    def has(self, kind: Kind) -> bool:
+        """Whether a kind of fault is among the steps."""
+        return any(step.kind is kind for step in self.steps)
 
-def make_schedule(seed: int, clients: int) -> Schedule:
+
+def make_schedule(seed: int, clients: int, feed: str = "mixed") -> Schedule:
     """Makes the schedule of a seed.
 
     Every four seeds (0 to 3, 4 to 7 …) share out all kinds anew, and some come up once more by chance, so that few
@@ -96,16 +114,27 @@ def make_schedule(seed: int, clients: int) -> Schedule:
     Args:
         seed: which.
         clients: how many links there are to break.
+        feed: how events reach the clients; ``mixed``: as the seed decides, client by client.
     """
     chance = random.Random(seed)
     plain = Step(_PLAIN_AT, chance.choice((Kind.RST, Kind.FIN)), target=chance.randrange(clients), plain=True)
-    block, turn = divmod(seed, len(Kind) // _FAULTS)
+    block, turn = divmod(seed, -(-len(Kind) // _FAULTS))
     dealt = random.Random(-1 - block).sample(tuple(Kind), len(Kind))
     kinds = dealt[turn * _FAULTS : (turn + 1) * _FAULTS] + chance.choices(tuple(Kind), k=chance.randint(0, _MORE))
     # Every seed loses answers: nothing else makes a client that tries again store something twice.
     kinds.append(Kind.LOST_RESPONSE)
     steps = [_draw(chance, kind, clients) for kind in kinds]
-    return Schedule(seed, (plain, *sorted(steps, key=lambda step: step.at)))
+    return Schedule(seed, (plain, *sorted(steps, key=lambda step: step.at)), _feeds(seed, clients, feed))
+
+
+def _feeds(seed: int, clients: int, feed: str) -> tuple[str, ...]:
+    if feed != "mixed":
+        return (feed,) * clients
+    # Both in every room, so that what one feed says of an event is held against the other; and by a chance of their
+    # own, so that the faults of a seed are the same for every feed.
+    feeds = [FEEDS[place % len(FEEDS)] for place in range(clients)]
+    random.Random(f"feeds {seed}").shuffle(feeds)
+    return tuple(feeds)
 
 
 def _draw(chance: random.Random, kind: Kind, clients: int) -> Step:
@@ -133,3 +162,9 @@ def _draw(chance: random.Random, kind: Kind, clients: int) -> Step:
             return Step(_REST_FROM, kind, TRAFFIC - _REST_FROM, path="/auth/v1/token", status=503)
         case Kind.REALTIME_RESTART | Kind.POSTGRES_KILL:
             return Step(at, kind, round(chance.uniform(0.0, 0.8), 2))
+        case Kind.STACK_RESTART:
+            return Step(at, kind, round(chance.uniform(1.0, 3.0), 2))
+        case Kind.TOKEN_REFUSED:
+            return Step(at, kind, path=chance.choice(PATHS), status=401, times=chance.randint(1, 8))
+        case Kind.FRAMES_LOST:
+            return Step(at, kind, seconds)

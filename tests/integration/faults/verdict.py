@@ -65,6 +65,21 @@ class Listener:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A plain drop: one connection breaks and nothing else does.
+
+    Attributes:
+        feed: of whose connection it was.
+        live: seconds from the drop to live again.
+        equal: seconds from there until the state equalled a fresh snapshot, chat stored since left out.
+    """
+
+    feed: str
+    live: float
+    equal: float
+
+
 @dataclass(slots=True)
 class Evidence:
     """All that one run asked for, and all that came of it.
@@ -82,8 +97,8 @@ class Evidence:
         base: number of the last event before traffic.
         last: number of the last event after it.
         listeners: every open session.
-        plain: seconds from each plain drop to live again.
-        healed: seconds from the end of the last fault until all were live and equal to the database.
+        drops: what became of each plain drop.
+        recovery: guarantee → seconds from the end of the last fault until it held for everybody.
         slowest_send: seconds of the slowest `chat.send`.
         hits: how often faults were felt at all: reconnects, retried calls and batches, rows that had been stored
             already, events that had to be fetched. A run that felt nothing proves nothing.
@@ -101,8 +116,8 @@ class Evidence:
     base: int = 0
     last: int = 0
     listeners: list[Listener] = field(default_factory=list)
-    plain: list[float] = field(default_factory=list)
-    healed: float = 0.0
+    drops: list[Drop] = field(default_factory=list)
+    recovery: dict[str, float] = field(default_factory=dict)
     slowest_send: float = 0.0
     hits: Counter[str] = field(default_factory=Counter)
 

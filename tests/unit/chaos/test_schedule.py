@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.faults.schedule import TRAFFIC, Kind, make_schedule
+from tests.integration.faults.schedule import FEEDS, TRAFFIC, Kind, make_schedule
 
 CLIENTS = 7
 
@@ -37,13 +37,30 @@ def test_faults_end_with_the_traffic_and_leave_the_plain_drop_alone(seed: int) -
         assert step.at >= plain.at + 1.5
         assert step.target is None or step.target in range(CLIENTS)
         assert step.path.startswith("/")
-        if step.kind not in (Kind.POSTGRES_KILL, Kind.REALTIME_RESTART):
+        if step.kind not in (Kind.POSTGRES_KILL, Kind.REALTIME_RESTART, Kind.STACK_RESTART):
             assert step.ends <= TRAFFIC + 0.01
 
 
 def test_what_lasts_has_a_length_and_what_is_said_has_words() -> None:
     steps = [step for seed in range(40) for step in make_schedule(seed, CLIENTS).steps]
-    lasting = (Kind.BLACK_HOLE, Kind.DELAY, Kind.REFUSE, Kind.AUTH_OUTAGE)
+    lasting = (Kind.BLACK_HOLE, Kind.DELAY, Kind.REFUSE, Kind.AUTH_OUTAGE, Kind.STACK_RESTART, Kind.FRAMES_LOST)
     assert all(step.seconds > 0 for step in steps if step.kind in lasting)
     assert all(step.words for step in steps if step.kind is Kind.KICK)
     assert {step.status for step in steps if step.kind is Kind.RATE_LIMIT} == {429}
+    assert {step.status for step in steps if step.kind is Kind.TOKEN_REFUSED} == {401}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_room_has_both_feeds_unless_one_is_asked_for_and_the_faults_are_the_same(seed: int) -> None:
+    mixed = make_schedule(seed, CLIENTS)
+    assert set(mixed.feeds) == set(FEEDS)
+    assert len(mixed.feeds) == CLIENTS
+    for feed in FEEDS:
+        single = make_schedule(seed, CLIENTS, feed)
+        assert single.feeds == (feed,) * CLIENTS
+        assert single.steps == mixed.steps
+
+
+def test_each_client_has_each_feed_in_some_seed() -> None:
+    for place in range(CLIENTS):
+        assert {make_schedule(seed, CLIENTS).feeds[place] for seed in range(20)} == set(FEEDS)

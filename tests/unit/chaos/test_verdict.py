@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.faults import verdict
 from tests.integration.faults.report import Totals
-from tests.integration.faults.verdict import STORED, Evidence, Listener, Said, Voter, judge, percentile
+from tests.integration.faults.verdict import STORED, Drop, Evidence, Listener, Said, Voter, judge, percentile
 
 
 def _good() -> Evidence:
@@ -31,8 +31,8 @@ def _good() -> Evidence:
             Listener("dj", durable=[5, 6, 8, 7, 9, 10], shown=["1", "2"]),
             Listener("ana", durable=[5, 9, 10], shown=["1"], skipped=[(6, 8)]),
         ],
-        plain=[0.4],
-        healed=1.5,
+        drops=[Drop("frames", 0.4, 0.1)],
+        recovery={verdict.NO_TIP_TWICE: 0.25, verdict.CONVERGED: 1.5},
     )
 
 
@@ -160,13 +160,15 @@ def test_totals_add_up_runs_and_name_the_seed_at_fault() -> None:
     totals.add(1, _good())
     bad = _good()
     _tip_twice(bad)
-    bad.plain = [0.9]
+    bad.drops = [Drop("frames", 0.9, 0.3)]
+    bad.recovery[verdict.NO_TIP_TWICE] = 0.75
     totals.add(2, bad)
     assert (totals.runs, totals.broken) == (2, 1)
     assert totals.violations[verdict.NO_TIP_TWICE] == ["seed 2: tip 0: 2 times"]
-    line = next(line for line in totals.table().splitlines() if line.startswith(verdict.NO_TIP_TWICE))
-    assert line.split()[-2:] == ["3", "1"]
-    assert "0.90" in totals.table()
+    table = totals.table().splitlines()
+    assert f"| {verdict.NO_TIP_TWICE} | 3 | 1 | 0.25 | 0.75 | 0.75 |" in table
+    assert "| frames: to live again | 2 | 0.40 | 0.90 | 0.90 |" in table
+    assert "| frames: from live to equal | 2 | 0.10 | 0.30 | 0.30 |" in table
 
 
 def test_percentiles_are_of_the_values_themselves() -> None:

@@ -182,6 +182,7 @@ async def test_sockets_are_cut_without_a_word(bench: Bench) -> None:
         lambda faults: faults.drop_sockets(1012, "x" * 124),
         lambda faults: faults.freeze_sockets(),
         lambda faults: faults.skip_system_ok(),
+        lambda faults: faults.lose_sent(),
     ],
 )
 def test_faults_that_make_no_sense_are_refused(call: Any) -> None:

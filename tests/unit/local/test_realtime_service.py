@@ -235,6 +235,19 @@ async def test_the_ok_of_a_subscription_can_be_left_out(server: Server, connect:
     assert (await client.frame())[3] == "postgres_changes"
 
 
+async def test_what_the_database_sends_can_be_lost_without_a_word(server: Server, connect: Connect) -> None:
+    client = await connect()
+    await client.join(broadcast={"replication_ready": True})
+    await client.event("system")
+    topic = ROOM.removeprefix("realtime:")
+    server.service.hooks.lose_sent = True
+    await server.sql(f"select realtime.send('{{\"number\": 1}}', 'e', '{topic}', false)")
+    await client.silence()
+    server.service.hooks.lose_sent = False
+    await server.sql(f"select realtime.send('{{\"number\": 2}}', 'e', '{topic}', false)")
+    assert b'"number": 2' in (await client.ws.receive()).data
+
+
 async def test_answers_can_be_delayed(server: Server, connect: Connect) -> None:
     client = await connect()
     server.service.hooks.delay = 0.3

@@ -240,6 +240,7 @@ async def test_the_control_api_does_what_the_methods_do(fresh_stack: LocalStack)
     assert (await call(fresh_stack, "POST", "/_local/faults/clear"))[0] == 200
     assert fresh_stack.faults.rules == ()
     assert (await call(fresh_stack, "POST", "/_local/sockets/skip_system_ok", json={"on": True}))[0] == 200
+    assert (await call(fresh_stack, "POST", "/_local/sockets/lose_sent", json={"on": True}))[0] == 200
     assert (await call(fresh_stack, "POST", "/_local/sockets/drop", json={"code": 1012}))[1] == {"result": 0}
     assert (await call(fresh_stack, "POST", "/_local/channels/kick", json={"topic": "t", "message": "m"}))[0] == 200
     assert (await call(fresh_stack, "POST", "/_local/services/rest/restart"))[1]["status"] == "ok"

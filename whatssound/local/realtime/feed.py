@@ -158,7 +158,8 @@ class Feed:
         payload = bytes.fromhex(blob[2:]) if blob is not None else (text or "").encode()
         if blob is None and text is None:
             return
-        if len(payload) + 6 > self._hub.limits.payload_bytes or self._hub.events.over:
+        too_much = len(payload) + 6 > self._hub.limits.payload_bytes or self._hub.events.over
+        if too_much or self._hub.hooks.lose_sent:
             # The real server says so in its own log only: the database has long gone on.
             _log.warning("a message of the database on %s was dropped: too large, or over quota", topic)
             return

@@ -14,11 +14,13 @@ class RealtimeHooks:
 
     Attributes:
         skip_system_ok: Whether the `system` messages of status ok (changes, replication) are left out.
+        lose_sent: Whether what the database sends (`realtime.send`) vanishes, as it does over quota.
         delay: Seconds that every message of a client waits before it is looked at.
     """
 
     def __init__(self) -> None:
         self.skip_system_ok = False
+        self.lose_sent = False
         self.delay = 0.0
         self._running = asyncio.Event()
         self._running.set()
