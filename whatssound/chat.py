@@ -1,4 +1,4 @@
-"""Chat: heard by everybody at once, stored by the next batch."""
+"""Chat: heard by everybody at once and stored by the next batch, or stored first and heard with the next frame."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Chat:
         self._room = room
 
     async def send(self, text: str) -> MessageReceipt:
-        """Says something: broadcast now if the channel is joined, stored with the next batch in any case.
+        """Says something: broadcast now if the topic is joined, stored with the next batch in any case.
 
-        Without a connection the message is stored all the same, and the others get it from the event log.
+        Without a connection the message is stored all the same, and the others get it from the event log. Where the
+        session's chat is ``stored`` first (`LiveState.chat_path`), it goes to the database alone.
 
         Args:
             text: up to the session's ``max_message_length`` characters.
@@ -59,6 +60,8 @@ class Chat:
         )
         receipt = await room.outbox.put(message)
         room.feed.said(message)
+        if room.feed.switch.mode.chat_path == "stored":
+            return receipt
         await room.connection.push(
             "broadcast", {"type": "broadcast", "event": wire.CHAT, "payload": wire.chat_payload(message)}
         )

@@ -6,6 +6,7 @@ from .chat import Chat
 from .moderation import Moderation
 from .presence import Presences
 from .queue import Queue
+from .reactions import Reactions
 from .room import Room
 from .state import LiveState
 from .tips import Tips
@@ -26,7 +27,10 @@ class Features:
         self.votes = Votes(room)
         self.tips = Tips(room)
         self.queue = Queue(room)
+        self.reactions = Reactions(room)
         self.typing = Typing(room)
         self.presence = Presences(room)
         self.moderation = Moderation(room)
-        self.state = LiveState(room.state, lambda: room.connection.status, room.server_time.now)
+        self.state = LiveState(
+            room.state, lambda: room.connection.status, room.server_time.now, lambda: room.feed.switch.mode
+        )

@@ -23,6 +23,9 @@ from .state import ServerTime
 
 M = TypeVar("M", bound=Model)
 
+#: The longest interval of heartbeats that is believed, in seconds.
+_LONGEST_HEARTBEAT = 3_600.0
+
 
 @dataclass(slots=True, kw_only=True)
 class Room:
@@ -63,12 +66,10 @@ class Room:
         return user_id
 
     async def command(self, function: str, params: Mapping[str, Any], *, key: str | None = None) -> dict[str, Any]:
-        """Calls an RPC that changes this session, and learns from its answer how far the event log goes."""
+        """Calls an RPC that changes this session, and learns from its answer what it says of the event log."""
         self.check_open()
         answer = await self.gateway.command(function, {"p_session_id": self.session_id, **params}, key=key)
-        last_seq = answer.get("last_seq")
-        if isinstance(last_seq, int):
-            self.feed.learned(last_seq)
+        self.feed.heard_reply(answer)
         return answer
 
 
@@ -82,6 +83,14 @@ def parse(model: type[M], function: str, data: Any) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         raise ProtocolError(f"{function} answered in an unknown shape: {error}") from error
+
+
+def heartbeat_wait(answer: Mapping[str, Any], otherwise: float) -> float:
+    """Returns the seconds until the next heartbeat: as the database names them, within reason, else ``otherwise``."""
+    named = answer.get("heartbeat_s")
+    if isinstance(named, bool) or not isinstance(named, int | float) or not 1 <= named <= _LONGEST_HEARTBEAT:
+        return otherwise
+    return float(named)
 
 
 async def check_access(gateway: Gateway, tokens: TokenSource, session_id: SessionId, *, private: bool) -> None:

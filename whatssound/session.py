@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from ._auth import is_public_key
 from .chat import Chat
 from .config import SessionConfig
 from .connection import Connection
 from .core.reasons import Reason
 from .errors import (
     ConnectionRefusedByServerError,
+    NotSignedInError,
     SessionClosedError,
     TransportError,
     UnreachableError,
@@ -30,7 +32,8 @@ from .moderation import Moderation
 from .ports import Clock, LinkFactory, TokenSource
 from .presence import Presences
 from .queue import Queue
-from .room import Room, check_access, parse
+from .reactions import Reactions
+from .room import Room, check_access, heartbeat_wait, parse
 from .state import LiveState
 from .stats import SessionStats, session_stats
 from .streams import EventStream, Streams
@@ -108,6 +111,11 @@ class Session:
         return self._parts().queue
 
     @property
+    def reactions(self) -> Reactions:
+        """React with an emoji."""
+        return self._parts().reactions
+
+    @property
     def typing(self) -> Typing:
         """Say that you type."""
         return self._parts().typing
@@ -134,7 +142,7 @@ class Session:
 
     def stats(self) -> SessionStats:
         """Returns the counters as they are now."""
-        return session_stats(self._parts().room)
+        return session_stats(self._parts())
 
     # --- events
 
@@ -201,6 +209,11 @@ class Session:
             raise SessionClosedError("a Session is opened once; make another with sound.session(...)")
         me = await self._join()
         features = self._features = self._make_features(me)
+        try:
+            await self._look_first(features, me)
+        except BaseException:
+            self._close_unopened(features)
+            raise
         self._group = asyncio.TaskGroup()
         await self._group.__aenter__()
         try:
@@ -220,15 +233,26 @@ class Session:
         await self._tokens.token()
         if self._tokens.user_id is None:
             # A service key or a bare anon key has no place in the session; it may read what its role may.
-            await self._check_access()
             return None
         answer = await self._gateway.command(
             "join_session", {"p_session_id": self.id, "p_username": self._tokens.username}
         )
         return parse(Member, "join_session", answer.get("me"))
 
-    async def _check_access(self) -> None:
-        await check_access(self._gateway, self._tokens, self.id, private=self.config.private)
+    async def _look_first(self, parts: Features, me: Member | None) -> None:
+        """Loads the state before anything is joined, as a refused join would stall the socket and say little."""
+        if me is not None:
+            await parts.room.feed.open()
+            return
+        is_public = is_public_key(await self._tokens.token())
+        await parts.room.feed.open(may_join=not is_public)  # a service key passes every policy, a public key none
+        if is_public and self.config.private:
+            raise NotSignedInError
+
+    def _close_unopened(self, parts: Features) -> None:
+        parts.room.is_open = False
+        parts.room.connection.closed()
+        self._streams.end(None)
 
     def _make_features(self, me: Member | None) -> Features:
         around = Surroundings(
@@ -250,6 +274,8 @@ class Session:
         room = parts.room
         self._connecting = self._spawn(self._connect(room.connection), "connection")
         self._spawn(room.feed.run(), "feed")
+        self._spawn(room.feed.flusher.run(), "frames")
+        self._spawn(parts.reactions.run(), "reactions")
         self._spawn(parts.presence.run(), "presence")
         self._spawn(self._heartbeats(room), "occupancy")
         self._outbox_task = self._group_of().create_task(room.outbox.run(), name="whatssound-outbox")
@@ -271,7 +297,7 @@ class Session:
             last = self._last_status
             raise UnreachableError("Realtime", last.detail or f"not live within {deadline:g} s") from None
         if isinstance(self._failure, ConnectionRefusedByServerError):
-            await self._check_access()
+            await check_access(self._gateway, self._tokens, self.id, private=self.config.private)
         if self._failure is not None:
             raise self._failure
 
@@ -330,19 +356,18 @@ class Session:
 
     async def _heartbeats(self, room: Room) -> None:
         while True:
-            asked = self._clock.unix_ms()
+            asked, wait = self._clock.unix_ms(), self.config.occupancy_interval
             try:
                 answer = await self._gateway.once("heartbeat", {"p_session_id": self.id})
             except WhatsSoundError as error:
                 _log.debug("heartbeat failed: %s", error)
             else:
-                if isinstance(answer.get("occupancy"), int):
-                    room.feed.occupied(answer["occupancy"])
-                if isinstance(answer.get("last_seq"), int):
-                    room.feed.learned(answer["last_seq"])
+                room.feed.heard_heartbeat(answer)
                 # Our clock may be set while the session runs, and ids that are minutes off are refused.
                 room.server_time.learn_text(answer.get("server_time"), asked)
-            await self._clock.sleep(self.config.occupancy_interval)
+                wait = heartbeat_wait(answer, wait)
+            # Jittered, so that people who came together do not ask together for ever.
+            await self._clock.sleep(wait * (0.9 + 0.2 * self._chance()))
 
     def _lost(self, error: WhatsSoundError) -> None:
         self._parts().room.connection.failed("session_lost", str(error))
@@ -354,7 +379,11 @@ class Session:
         if event.status is Status.LIVE:
             self._went_live.set()
         self._streams.publish(event)
-        if event.status is Status.RECONNECTING and event.reason in _HOPELESS:
+        if (
+            event.status is Status.RECONNECTING
+            and event.reason in _HOPELESS
+            and not self._parts().room.feed.excuses_refusal()
+        ):
             self._refused(event)
 
     def _refused(self, event: StatusChanged) -> None:

@@ -6,10 +6,24 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from .core.mode import Mode
 from .core.reducer import RoomState
 from .errors import SessionClosedError
 from .events import Status
-from .models import Member, Message, Presence, QueueItem, SessionInfo, SongId, Tally, TipTotals, UserId
+from .models import (
+    ChatPath,
+    Feed,
+    Member,
+    Message,
+    Presence,
+    QueueItem,
+    RoomSize,
+    SessionInfo,
+    SongId,
+    Tally,
+    TipTotals,
+    UserId,
+)
 
 
 class LiveState:
@@ -19,12 +33,20 @@ class LiveState:
         room: what events are applied to.
         status: tells the connection's status.
         now: tells the server's time.
+        mode: tells how events travel.
     """
 
-    def __init__(self, room: RoomState, status: Callable[[], Status], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        room: RoomState,
+        status: Callable[[], Status],
+        now: Callable[[], datetime],
+        mode: Callable[[], Mode] = Mode,
+    ) -> None:
         self._room = room
         self._status = status
         self._now = now
+        self._mode = mode
 
     def __repr__(self) -> str:
         return f"<LiveState seq={self.seq} status={self.status.value}>"
@@ -92,8 +114,33 @@ class LiveState:
 
     @property
     def presence(self) -> Mapping[UserId, Presence]:
-        """Who is here, as they say themselves."""
+        """Who is here, as they say themselves. In a large room listeners are not: see `occupancy`."""
         return MappingProxyType(self._room.presence)
+
+    @property
+    def reactions(self) -> Mapping[str, int]:
+        """Everybody's reactions since the session was opened: emoji → how many; at most 100 kinds."""
+        return MappingProxyType(self._room.reactions)
+
+    @property
+    def feed(self) -> Feed:
+        """How the session's events reach us."""
+        return self._mode().feed
+
+    @property
+    def chat_path(self) -> ChatPath:
+        """How our chat travels."""
+        return self._mode().chat_path
+
+    @property
+    def room_mode(self) -> RoomSize:
+        """Whether everybody is in presence (``small``), or the crew alone (``large``)."""
+        return self._mode().room
+
+    @property
+    def tick_ms(self) -> int:
+        """Milliseconds between two frames; 0 where each write is sent at once."""
+        return self._mode().tick_ms
 
     @property
     def typing(self) -> Mapping[UserId, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .room import Room
+from .features import Features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,11 @@ class SessionStats:
         rpc_retries: RPC tries beyond the first.
         rpc_errors: RPCs that failed in the end.
         reconnects: times the connection was lost or an attempt failed.
+        frames: frames of the database heard.
+        gaps: of these, those with others missing before them.
+        forged: frames heard where members can write, and ignored.
+        flushes: times we asked for a frame that our own writes waited for.
+        reactions_dropped: own reactions that could not be sent.
     """
 
     sent: int
@@ -36,11 +41,17 @@ class SessionStats:
     rpc_retries: int
     rpc_errors: int
     reconnects: int
+    frames: int
+    gaps: int
+    forged: int
+    flushes: int
+    reactions_dropped: int
 
 
-def session_stats(room: Room) -> SessionStats:
+def session_stats(parts: Features) -> SessionStats:
     """Returns the counters of a session's parts as they are now."""
-    outbox = room.outbox.stats
+    room = parts.room
+    outbox, feed = room.outbox.stats, room.feed
     return SessionStats(
         sent=outbox.accepted,
         stored=outbox.stored,
@@ -53,4 +64,9 @@ def session_stats(room: Room) -> SessionStats:
         rpc_retries=room.gateway.retries,
         rpc_errors=room.gateway.errors,
         reconnects=room.connection.reconnects,
+        frames=feed.frames.heard,
+        gaps=feed.frames.gaps,
+        forged=feed.forged,
+        flushes=feed.flusher.asked,
+        reactions_dropped=parts.reactions.dropped,
     )

@@ -14,7 +14,13 @@ class Typing:
         self._told_at: float | None = None
 
     async def start(self) -> None:
-        """Says that the user types. Call it at every key press: the others are told once in half the time-to-live."""
+        """Says that the user types. Call it at every key press: the others are told once in half the time-to-live.
+
+        In a large room (`LiveState.room_mode`) nobody is told: with hundreds of people the names would only flicker,
+        and each would cost a message for everybody.
+        """
+        if self._room.feed.switch.mode.room == "large":
+            return
         now = self._room.clock.monotonic()
         if self._told_at is not None and now - self._told_at < self._room.config.typing_ttl / 2:
             return

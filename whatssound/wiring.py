@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from .config import SessionConfig
 from .connection import Connection
-from .core.identifiers import Uuid7Source, session_topic
+from .core.identifiers import Uuid7Source
 from .core.reducer import RoomState
 from .errors import MessageRejectedError, WhatsSoundError
 from .events import Event, StatusChanged
 from .features import Features
-from .feed import Feed, change_bindings
+from .feed import Feed
 from .gateway import Gateway
 from .models import Member, SessionId, StoredRow
 from .outbox import MessageReceipt, Outbox
-from .ports import Clock, JoinSpec, LinkFactory, TokenSource
+from .ports import Clock, LinkFactory, TokenSource
 from .room import Room
 from .state import ServerTime
 
@@ -81,6 +81,9 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
     def synced() -> None:
         connection.live()
 
+    def switched() -> None:
+        connection.set_joins(feed.switch.joins())
+
     feed = Feed(
         around.session_id,
         me=user_id,
@@ -93,6 +96,7 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         report=around.report,
         rejoined=rejoined,
         synced=synced,
+        switched=switched,
         lost=around.lost,
         chance=around.chance,
     )
@@ -107,14 +111,7 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         author=who_asks,
     )
     connection = Connection(
-        [
-            JoinSpec(
-                topic=session_topic(around.session_id),
-                private=config.private,
-                presence_key=user_id or "",
-                changes=change_bindings(around.session_id),
-            )
-        ],
+        feed.switch.joins(),
         around.links,
         around.tokens,
         config.connection,

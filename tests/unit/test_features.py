@@ -95,11 +95,12 @@ class Desk:
             report=self._unexpected,
             synced=lambda: None,
             rejoined=self._rejoined,
+            switched=lambda: None,
             lost=self._unexpected,
             chance=lambda: 0.5,
         )
         self.connection = Connection(
-            [JoinSpec(topic="session:1", private=True)],
+            [JoinSpec(topic=f"session:{ID}", private=True)],
             self.links,
             self.tokens,
             ConnectionConfig(),
@@ -509,7 +510,7 @@ def test_a_conflict_brings_the_state_up_to_date_before_it_is_raised() -> None:
         desk = Desk()
         desk.rpc.always("session_snapshot", {"session": desk.state.session, "seq": 0, "server_time": NOW})
         feed = asyncio.create_task(desk.room.feed.run())
-        desk.room.feed.ready("session:1")
+        desk.room.feed.ready(f"session:{ID}")
         await settle()
         entry = {"seq": 1, "kind": "queue", "payload": {"action": "added", "item": item()}, "created_at": NOW}
         desk.rpc.always("events_since", {"events": [entry], "last_seq": 1, "oldest_seq": 1, "more": False})

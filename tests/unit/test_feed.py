@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whatssound.config import RetryConfig, SessionConfig
+from whatssound.core.identifiers import session_topic
 from whatssound.core.reducer import RoomState
 from whatssound.errors import (
     ProtocolError,
@@ -41,8 +42,9 @@ from whatssound.events import (
     UnknownEvent,
     VoteCast,
 )
-from whatssound.feed import Feed, change_bindings
+from whatssound.feed import Feed
 from whatssound.gateway import Gateway
+from whatssound.mode_switch import change_bindings
 from whatssound.models import Message, MessageId, SessionId, StoredRow, UserId
 from whatssound.state import ServerTime
 from whatssound.testing import LoopClock, run_virtual
@@ -52,6 +54,7 @@ SESSION = SessionId("5e551010-0000-4000-8000-000000000000")
 ME = UserId("00000000-0000-4000-8000-0000000000aa")
 EVE = UserId("00000000-0000-4000-8000-0000000000ee")
 SONG = "50000000-0000-4000-8000-000000000000"
+TOPIC = session_topic(SESSION)
 EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
 CONFIG = SessionConfig(reconcile_interval=5.0, claim_timeout=30.0, typing_ttl=6.0)
 
@@ -168,6 +171,7 @@ class Listening:
         self.losses: list[WhatsSoundError] = []
         self.syncs = 0
         self.joins = 0
+        self.switches = 0
         self.room = RoomState(ME, 200)
         self.time = ServerTime(LoopClock().unix_ms)
         self.feed = Feed(
@@ -182,6 +186,7 @@ class Listening:
             report=self.errors.append,
             synced=self._synced,
             rejoined=self._rejoined,
+            switched=self._switched,
             lost=self.losses.append,
             chance=lambda: chance,
         )
@@ -192,13 +197,16 @@ class Listening:
     def _rejoined(self) -> None:
         self.joins += 1
 
+    def _switched(self) -> None:
+        self.switches += 1
+
     async def start(self) -> None:
         self.task = asyncio.create_task(self.feed.run(), name="feed")
         await settle()
 
     async def join(self) -> None:
-        self.feed.joined("session:1")
-        self.feed.ready("session:1")
+        self.feed.joined(TOPIC)
+        self.feed.ready(TOPIC)
         await settle()
 
     async def stop(self) -> None:
@@ -218,7 +226,7 @@ class Listening:
             "content": content,
             "created_at": EPOCH.isoformat(),
         }
-        self.feed.broadcast("session:1", "chat", {"message": body})
+        self.feed.broadcast(TOPIC, "chat", {"message": body})
 
 
 def test_it_subscribes_to_its_own_session_s_rows() -> None:
@@ -265,8 +273,8 @@ def test_what_was_missed_comes_recovered_and_what_is_live_comes_after_it() -> No
         database.say(1)
         database.vote(EVE, 1)
         database.delay = lambda: 0.2
-        room.feed.joined("session:1")
-        room.feed.ready("session:1")
+        room.feed.joined(TOPIC)
+        room.feed.ready(TOPIC)
         room.feed.row_changed("votes", database.vote(ME, 1))
         room.hear(9)
         await asyncio.sleep(1)
@@ -290,7 +298,7 @@ def test_every_word_that_changes_flow_means_a_resync() -> None:
         room = Listening(Database())
         await room.start()
         for _ in range(3):
-            room.feed.ready("session:1")
+            room.feed.ready(TOPIC)
             await settle()
         assert room.syncs == 3
         await room.stop()
@@ -302,7 +310,7 @@ def test_without_that_word_it_resyncs_after_a_while() -> None:
     async def main() -> None:
         room = Listening(Database())
         await room.start()
-        room.feed.joined("session:1")
+        room.feed.joined(TOPIC)
         await asyncio.sleep(9.9)
         assert room.syncs == 0
         await asyncio.sleep(0.2)
@@ -547,7 +555,7 @@ def test_two_looks_at_once_tell_of_one_discontinuity() -> None:
             database.say(number)
         database.purge(7)
         database.delay = lambda: 0.3
-        room.feed.ready("session:1")
+        room.feed.ready(TOPIC)
         await asyncio.gather(room.feed.refresh(), room.feed.refresh())
         await asyncio.sleep(3)
         assert room.of(Discontinuity) == [Discontinuity(after_seq=0, before_seq=7)]
@@ -652,10 +660,10 @@ def test_frames_and_nonsense_on_this_topic_are_ignored() -> None:
         room = Listening(Database())
         await room.start()
         await room.join()
-        room.feed.broadcast("session:1", "frame", {"events": [{"seq": 1, "kind": "message"}]})
-        room.feed.broadcast("session:1", "chat", {"message": "no object"})
-        room.feed.broadcast("session:1", "chat", {})
-        room.feed.broadcast("session:1", "typing", {"user_id": ["a"]})
+        room.feed.broadcast(TOPIC, "frame", {"events": [{"seq": 1, "kind": "message"}]})
+        room.feed.broadcast(TOPIC, "chat", {"message": "no object"})
+        room.feed.broadcast(TOPIC, "chat", {})
+        room.feed.broadcast(TOPIC, "typing", {"user_id": ["a"]})
         assert room.of(ChatMessage) == []
         await room.stop()
 
@@ -714,7 +722,7 @@ def test_who_is_banned_is_not_heard_until_unbanned() -> None:
         await room.join()
         assert [event.action for event in room.of(MemberChanged)] == ["banned"]
         room.hear(1)
-        room.feed.broadcast("session:1", "typing", {"user_id": EVE, "username": "eve", "typing": True})
+        room.feed.broadcast(TOPIC, "typing", {"user_id": EVE, "username": "eve", "typing": True})
         assert room.of(ChatMessage) == []
         assert room.of(TypingStarted) == []
         database.member("unbanned", EVE)
@@ -736,7 +744,7 @@ def test_typing_is_told_once_and_expires() -> None:
         await room.join()
         typing = {"user_id": EVE, "username": "eve", "typing": True}
         for _ in range(4):
-            room.feed.broadcast("session:1", "typing", typing)
+            room.feed.broadcast(TOPIC, "typing", typing)
             await asyncio.sleep(2)
         assert len(room.of(TypingStarted)) == 1
         assert room.room.typing == {EVE: "eve"}
@@ -755,11 +763,11 @@ def test_typing_ends_with_the_message_the_word_or_the_person() -> None:
         await room.join()
         typing = {"user_id": EVE, "username": "eve", "typing": True}
         room.feed.presence_state({EVE: {"metas": [{"phx_ref": "1", "username": "eve"}]}})
-        room.feed.broadcast("session:1", "typing", typing)
+        room.feed.broadcast(TOPIC, "typing", typing)
         room.hear(1)
-        room.feed.broadcast("session:1", "typing", typing)
-        room.feed.broadcast("session:1", "typing", {**typing, "typing": False})
-        room.feed.broadcast("session:1", "typing", typing)
+        room.feed.broadcast(TOPIC, "typing", typing)
+        room.feed.broadcast(TOPIC, "typing", {**typing, "typing": False})
+        room.feed.broadcast(TOPIC, "typing", typing)
         room.feed.presence_diff({}, {EVE: {"metas": [{"phx_ref": "1"}]}})
         assert len(room.of(TypingStarted)) == len(room.of(TypingStopped)) == 3
         assert not room.of(PresenceLeft)  # may only be reconnecting
@@ -777,7 +785,7 @@ def test_a_flood_of_typists_is_bounded() -> None:
         await room.start()
         await room.join()
         for number in range(2_000):
-            room.feed.broadcast("session:1", "typing", {"user_id": str(number), "username": "x", "typing": True})
+            room.feed.broadcast(TOPIC, "typing", {"user_id": str(number), "username": "x", "typing": True})
         assert len(room.of(TypingStarted)) == 1_000
         await asyncio.sleep(7)
         assert len(room.of(TypingStopped)) == 1_000
@@ -815,8 +823,8 @@ class Channel:
 
     def join(self) -> None:
         self.flows = True
-        self.room.feed.joined("session:1")
-        self.room.feed.ready("session:1")
+        self.room.feed.joined(TOPIC)
+        self.room.feed.ready(TOPIC)
 
 
 STEPS = [*["say"] * 4, *["vote"] * 4, *["wait"] * 4, "forge", "own", "drop", "join", "outage", "purge", "fail"]

@@ -54,8 +54,8 @@ class ModeChooser:
     """
 
     def __init__(self, *, feed: FeedChoice, chat_path: ChatPathChoice, large_room: int) -> None:
-        self._feed = feed
-        self._chat_path = chat_path
+        self._feed: FeedChoice = feed
+        self._chat_path: ChatPathChoice = chat_path
         self._large_room = large_room
         self._info = FeedInfo()
         self._may_join = False
@@ -120,4 +120,6 @@ class ModeChooser:
     def _path(self, feed: Feed) -> ChatPath:
         if not self._keeps_topic(feed):
             return "stored"
-        return self._info.chat_path if self._chat_path == "auto" else self._chat_path
+        if self._chat_path == "auto":
+            return self._info.chat_path
+        return self._chat_path
