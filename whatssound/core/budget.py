@@ -153,6 +153,29 @@ def frames_per_second(writes_per_second: float, tick: float) -> float:
     return 1 / (tick + math.exp(-writes_per_second * tick) / writes_per_second)
 
 
+def spent_by_frames(people: int, writes_per_second: float, tick: float, *, broadcast_chat: bool) -> float:
+    """Returns the messages a second that a room of frames costs at most; at most, as all that is written may be chat.
+
+    Args:
+        people: in the room.
+        writes_per_second: events of the session's log, all kinds together.
+        tick: seconds between two frames; 0 for a frame a write.
+        broadcast_chat: whether chat is broadcast by its author as well.
+    """
+    frames = frames_per_second(writes_per_second, tick) * broadcast_cost(people)
+    return frames + (writes_per_second * people if broadcast_chat else 0.0)
+
+
+def spent_by_changes(people: int, writes_per_second: float) -> float:
+    """Returns the messages a second that a room costs in which everybody hears by broadcasts and Postgres Changes.
+
+    Args:
+        people: in the room.
+        writes_per_second: events of the session's log, all kinds together.
+    """
+    return writes_per_second * people
+
+
 def frame_wait(writes_per_second: float, tick: float, quantile: float) -> float:
     """Returns how many seconds an event waits for its frame, at a quantile.
 
