@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ class Outbox:
         clock: time.
         chance: draws a uniform random number in [0, 1), for back-off.
         settled: called with each receipt and its outcome, once it is known.
-        learned: called with the session's ``last_seq`` of each answer.
+        heard: called with each answer, which says how far the event log goes and what waits for a frame.
         author: answers the id of the user that the next call will be made as; None: whoever wrote the messages.
     """
 
@@ -124,7 +124,7 @@ class Outbox:
         *,
         chance: Callable[[], float],
         settled: Callable[[MessageReceipt, StoredRow | MessageRejectedError], None],
-        learned: Callable[[int], None],
+        heard: Callable[[Mapping[str, Any]], None],
         author: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         self._session_id = session_id
@@ -133,7 +133,7 @@ class Outbox:
         self._clock = clock
         self._chance = chance
         self._settled = settled
-        self._learned = learned
+        self._heard = heard
         self._author = author
         self._batcher: Batcher[MessageReceipt] = Batcher(
             interval=config.interval,
@@ -331,9 +331,7 @@ class Outbox:
                 self._reject(receipt, row.reason or "rejected", retry_after=row.retry_after, detail=detail)
             else:
                 self._stored(receipt, row)
-        last_seq = answer.get("last_seq")
-        if isinstance(last_seq, int):
-            self._learned(last_seq)
+        self._heard(answer)
         return again, wait
 
     def _stored(self, receipt: MessageReceipt, row: StoredRow) -> None:

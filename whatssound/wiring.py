@@ -83,6 +83,7 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
 
     def switched() -> None:
         connection.set_joins(feed.switch.joins())
+        outbox.set_eager(feed.switch.mode.chat_path == "stored")
 
     feed = Feed(
         around.session_id,
@@ -107,7 +108,7 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         around.clock,
         chance=around.chance,
         settled=settled,
-        learned=feed.learned,
+        heard=feed.heard_reply,
         author=who_asks,
     )
     connection = Connection(

@@ -116,7 +116,7 @@ class Desk:
             clock,
             chance=lambda: 0.5,
             settled=lambda receipt, outcome: None,
-            learned=feed.learned,
+            heard=feed.heard_reply,
         )
         self.room = Room(
             session_id=ID,

@@ -46,7 +46,7 @@ class Box:
         chance = Random(seed)
         self.ids = Uuid7Source(chance.getrandbits)
         self.settled: list[tuple[str, StoredRow | MessageRejectedError]] = []
-        self.learned: list[int] = []
+        self.heard: list[Mapping[str, Any]] = []
         self.outbox = Outbox(
             SESSION,
             Gateway(rpc, RetryConfig(), LoopClock()),
@@ -54,7 +54,7 @@ class Box:
             LoopClock(),
             chance=chance.random,
             settled=lambda receipt, outcome: self.settled.append((receipt.id, outcome)),
-            learned=self.learned.append,
+            heard=self.heard.append,
         )
         self.running = asyncio.create_task(self.outbox.run(), name="outbox")
 
@@ -99,7 +99,7 @@ def test_a_batch_goes_half_a_second_after_its_first_message() -> None:
         assert (await second.stored()).seq == 2
         assert second.is_stored
         assert contents(rpc) == [["one", "two"]]
-        assert box.learned == [2]
+        assert [answer["last_seq"] for answer in box.heard] == [2]
         assert box.outbox.waiting == 0
         await box.close()
 
