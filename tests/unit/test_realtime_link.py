@@ -7,174 +7,20 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 import pytest
-import websockets
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from whatssound._realtime import RealtimeLink
+from tests.unit.link_server import CALM, KEY, QUICK, SPEC, TOPIC, Ear, Server, Wire, generation, playing, run
 from whatssound.config import ConnectionConfig
 from whatssound.core.reasons import Reason
-from whatssound.ports import ChangeBinding, Ended, JoinSpec, SystemClock
-
-KEY = "sb_publishable_super_secret_key"
-TOPIC = "realtime:session:1"
-SPEC = JoinSpec(
-    topic="session:1",
-    private=True,
-    presence_key="me",
-    changes=(ChangeBinding(table="votes", filter="session_id=eq.1"),),
-)
-QUICK = ConnectionConfig(heartbeat_interval=0.1, open_timeout=2.0, join_timeout=0.3)
-CALM = ConnectionConfig(heartbeat_interval=30.0, open_timeout=2.0, join_timeout=2.0)
+from whatssound.ports import JoinSpec
 
 pytestmark = pytest.mark.timeout(20)
-
-
-class Ear:
-    """Notes what it hears and lets tests wait for it."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[Any, ...]] = []
-        self._changed = asyncio.Event()
-        self.raises = False
-
-    def _note(self, *what: Any) -> None:
-        self.heard.append(what)
-        self._changed.set()
-        if self.raises and what[0] == "broadcast":
-            raise RuntimeError("a defect of the listener")
-
-    def joined(self, topic: str) -> None:
-        self._note("joined", topic)
-
-    def ready(self, topic: str) -> None:
-        self._note("ready", topic)
-
-    def left(self, topic: str) -> None:
-        self._note("left", topic)
-
-    def refused(self, topic: str, detail: str) -> None:
-        self._note("refused", topic, detail)
-
-    def broadcast(self, topic: str, event: str, payload: Mapping[str, Any]) -> None:
-        self._note("broadcast", topic, event, dict(payload))
-
-    def row_changed(self, table: str, record: Mapping[str, Any]) -> None:
-        self._note("row", table, dict(record))
-
-    def presence_state(self, state: Mapping[str, Any]) -> None:
-        self._note("presence_state", dict(state))
-
-    def presence_diff(self, joins: Mapping[str, Any], leaves: Mapping[str, Any]) -> None:
-        self._note("presence_diff", dict(joins), dict(leaves))
-
-    @property
-    def kinds(self) -> list[str]:
-        return [what[0] for what in self.heard]
-
-    async def until(self, kind: str, count: int = 1) -> None:
-        async with asyncio.timeout(5):
-            while self.kinds.count(kind) < count:
-                self._changed.clear()
-                await self._changed.wait()
-
-
-class Wire:
-    """The server's end of one socket."""
-
-    def __init__(self, socket: ServerConnection) -> None:
-        self.socket = socket
-        self.join_ref: str | None = None
-
-    async def send(self, event: str, payload: Any, *, ref: str | None = None, topic: str = TOPIC, **more: Any) -> None:
-        await self.socket.send(json.dumps({"topic": topic, "event": event, "payload": payload, "ref": ref, **more}))
-
-    async def receive(self, event: str) -> dict[str, Any]:
-        """Reads up to the next frame of a kind; heartbeats before it are answered."""
-        while True:
-            frame: dict[str, Any] = json.loads(await self.socket.recv())
-            if frame["event"] == event:
-                return frame
-            if frame["event"] == "heartbeat":
-                await self.reply(frame)
-
-    async def reply(self, frame: Mapping[str, Any], status: str = "ok", response: Any = None) -> None:
-        payload = {"status": status, "response": response if response is not None else {}}
-        await self.send("phx_reply", payload, ref=frame["ref"], topic=frame["topic"])
-
-    async def accept(self) -> dict[str, Any]:
-        """Answers the join."""
-        join = await self.receive("phx_join")
-        self.join_ref = join["ref"]
-        await self.reply(join, response={"postgres_changes": [{"id": 1}]})
-        return join
-
-    async def system(self, status: str, message: str, extension: str = "postgres_changes") -> None:
-        await self.send(
-            "system", {"status": status, "message": message, "extension": extension, "channel": "session:1"}
-        )
-
-    async def stay(self) -> None:
-        """Answers heartbeats until the client goes."""
-        with contextlib.suppress(websockets.ConnectionClosed):
-            await self.receive("never")
-
-
-Play = Callable[[Wire], Awaitable[None]]
-
-
-class Server:
-    """A server that plays one scene for each socket."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.requests: list[Request] = []
-
-    def link(self, config: ConnectionConfig = CALM, *specs: JoinSpec) -> RealtimeLink:
-        return RealtimeLink(self.url, KEY, specs or (SPEC,), config, SystemClock())
-
-
-@contextlib.asynccontextmanager
-async def playing(
-    play: Play, *, refuse: Callable[[ServerConnection, Request], Response | None] | None = None
-) -> AsyncIterator[Server]:
-    errors: list[BaseException] = []
-
-    async def handle(socket: ServerConnection) -> None:
-        try:
-            await play(Wire(socket))
-        except websockets.ConnectionClosed:
-            return  # the client has gone
-        except (AssertionError, KeyError, ValueError) as error:
-            errors.append(error)
-
-    def note(socket: ServerConnection, request: Request) -> Response | None:
-        server.requests.append(request)
-        return refuse(socket, request) if refuse else None
-
-    async with serve(handle, "127.0.0.1", 0, process_request=note, max_size=None, compression=None) as listening:
-        port = next(iter(listening.sockets)).getsockname()[1]
-        server = Server(f"http://127.0.0.1:{port}")
-        before = asyncio.all_tasks()
-        yield server
-        for _ in range(20):
-            left = {task for task in asyncio.all_tasks() - before if task.get_name().startswith("whatssound")}
-            if not left:
-                break
-            await asyncio.sleep(0.01)
-        assert not left, "the link left tasks behind"
-    assert errors == []
-
-
-async def run(server: Server, config: ConnectionConfig = CALM, *specs: JoinSpec) -> tuple[Ended, Ear]:
-    ear = Ear()
-    async with asyncio.timeout(10):
-        return await server.link(config, *specs).run("the-token", ear), ear
 
 
 # --- joining
@@ -212,7 +58,7 @@ async def test_the_join_asks_for_what_was_specified() -> None:
     assert server.requests[0].path.startswith("/realtime/v1/websocket?")
 
 
-async def test_what_stands_right_behind_the_join_s_reply_is_heard_after_it() -> None:
+async def test_c7_what_stands_right_behind_the_join_s_reply_is_heard_after_it() -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         await wire.send("presence_state", {"u1": {"metas": [{"phx_ref": "1"}]}})
@@ -248,7 +94,7 @@ async def test_without_changes_nothing_has_to_be_waited_for() -> None:
         ("unmatched topic", Reason.CLOSED),
     ],
 )
-async def test_a_refused_join_says_why(response: Any, reason: Reason) -> None:
+async def test_a9_a_refused_join_says_why(response: Any, reason: Reason) -> None:
     async def play(wire: Wire) -> None:
         join = await wire.receive("phx_join")
         await wire.reply(join, "error", response)
@@ -274,7 +120,7 @@ async def test_a_join_that_is_not_answered_ends() -> None:
 # --- liveness
 
 
-async def test_an_unanswered_heartbeat_is_noticed_within_twice_the_interval() -> None:
+async def test_a7_an_unanswered_heartbeat_is_noticed_within_twice_the_interval() -> None:
     heartbeats: list[dict[str, Any]] = []
 
     async def play(wire: Wire) -> None:
@@ -307,7 +153,7 @@ async def test_answered_heartbeats_keep_it_alive() -> None:
 # --- what ends a channel and what does not
 
 
-async def test_a_stale_close_of_another_join_is_not_ours() -> None:
+async def test_a3_stale_phx_close_of_an_old_join_is_ignored() -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         await wire.send("phx_close", {}, ref="an-old-join")
@@ -351,11 +197,14 @@ async def test_a_crashed_channel_ends_it() -> None:
     [
         ("Too many messages per second", Reason.RATE_LIMITED),
         ("Token has expired 4 seconds ago", Reason.TOKEN),
+        ("Client presence rate limit exceeded", Reason.RATE_LIMITED),
+        ("Too many presence messages per second", Reason.RATE_LIMITED),
+        ("Replication connection was not established in time", Reason.DATABASE),
         ("Track message size exceeded", Reason.TOO_LARGE),
         ("You do not have permissions to read from this Channel topic", Reason.UNAUTHORIZED),
     ],
 )
-async def test_a_deliberate_close_is_named_by_the_system_message_before_it(text: str, reason: Reason) -> None:
+async def test_a5_a_deliberate_close_is_named_by_the_system_message_before_it(text: str, reason: Reason) -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         await wire.system("error", text, "system")
@@ -367,7 +216,7 @@ async def test_a_deliberate_close_is_named_by_the_system_message_before_it(text:
     assert (ended.reason, ended.detail) == (reason, text)
 
 
-async def test_a_passing_error_of_postgres_changes_keeps_the_channel() -> None:
+async def test_a3_c3_a_passing_error_of_postgres_changes_keeps_the_channel() -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         await wire.system("error", "Too many database timeouts")
@@ -414,14 +263,14 @@ async def test_every_close_code_ends_it(code: int, reason: Reason) -> None:
     assert ended.detail == ("bye" if code == 1011 else f"close code {code}")
 
 
-async def test_a_cut_connection_ends_it() -> None:
+async def test_a_cut_connection_which_libraries_call_1006_ends_it() -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         wire.socket.transport.abort()
 
     async with playing(play) as server:
         ended, _ = await run(server)
-    assert ended.reason is Reason.CLOSED
+    assert (ended.reason, ended.detail) == (Reason.CLOSED, "close code None")
 
 
 @pytest.mark.parametrize(
@@ -431,6 +280,8 @@ async def test_a_cut_connection_ends_it() -> None:
         (403, Reason.UNAUTHORIZED),
         (404, Reason.NOT_FOUND),
         (429, Reason.RATE_LIMITED),
+        (500, Reason.UNREACHABLE),
+        (502, Reason.UNREACHABLE),
         (503, Reason.UNREACHABLE),
     ],
 )
@@ -476,7 +327,7 @@ async def test_a_server_that_never_answers_the_handshake_is_unreachable() -> Non
 # --- frames
 
 
-async def test_large_frames_arrive_and_larger_ones_than_allowed_end_it() -> None:
+async def test_a8_large_frames_arrive_and_larger_ones_than_allowed_end_it() -> None:
     big = "ñ" * (1024 * 1024)
 
     async def play(wire: Wire) -> None:
@@ -517,7 +368,7 @@ ODD: list[str | bytes] = [
 ]
 
 
-async def test_odd_frames_are_skipped() -> None:
+async def test_c5_odd_frames_are_skipped() -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         for frame in ODD:
@@ -546,7 +397,7 @@ async def test_odd_frames_are_skipped() -> None:
     ]
 
 
-async def test_a_listener_that_raises_loses_its_frame_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a1_a_listener_that_raises_loses_its_frame_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     async def play(wire: Wire) -> None:
         await wire.accept()
         await wire.send("broadcast", {"event": "chat", "payload": {}})
@@ -564,7 +415,7 @@ async def test_a_listener_that_raises_loses_its_frame_and_nothing_else(caplog: p
 # --- sending
 
 
-async def test_pushes_go_out_while_joined_and_never_otherwise() -> None:
+async def test_b1_b2_pushes_go_out_while_joined_and_never_otherwise() -> None:
     got: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     may_join, may_close = asyncio.Event(), asyncio.Event()
 
@@ -598,7 +449,7 @@ async def test_pushes_go_out_while_joined_and_never_otherwise() -> None:
     assert (second["event"], second["payload"]) == ("access_token", {"access_token": "the-next-token"})
 
 
-async def test_a_peer_that_does_not_read_holds_nobody_up() -> None:
+async def test_b3_a_peer_that_does_not_read_holds_nobody_up() -> None:
     stop = asyncio.Event()
 
     async def play(wire: Wire) -> None:
@@ -622,7 +473,7 @@ async def test_a_peer_that_does_not_read_holds_nobody_up() -> None:
     assert ended.reason is Reason.CLOSED
 
 
-async def test_cancelling_leaves_the_topic_and_closes() -> None:
+async def test_a10_cancelling_leaves_the_topic_and_closes() -> None:
     seen: list[str] = []
     gone = asyncio.Event()
 
@@ -647,20 +498,18 @@ async def test_cancelling_leaves_the_topic_and_closes() -> None:
     assert seen == ["phx_leave", "closed 1000"]
 
 
-async def test_cancelling_before_the_join_closes() -> None:
-    gone = asyncio.Event()
+async def test_cancelling_before_the_join_is_answered_closes() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
 
     async def play(wire: Wire) -> None:
         await wire.receive("phx_join")
+        asked.set()
         await wire.stay()
         gone.set()
 
     async with playing(play) as server:
-        task = asyncio.create_task(server.link().run("t", Ear()))
-        await asyncio.sleep(0.05)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        async with generation(server):
+            await asked.wait()
         await asyncio.wait_for(gone.wait(), 5)
 
 
@@ -705,3 +554,246 @@ async def test_no_key_and_no_token_in_the_log(caplog: pytest.LogCaptureFixture) 
     ]
     assert not [line for line in ours if KEY in line or "the-very-secret-token" in line]
     assert KEY not in repr(link)
+
+
+# --- more of what realtime-py's own channel gets wrong
+
+
+async def test_a4_a_topic_joined_anew_has_a_whole_deadline_of_its_own() -> None:
+    first, again = asyncio.Event(), asyncio.Event()
+
+    async def play(wire: Wire) -> None:
+        await wire.receive("phx_join")
+        first.set()
+        join = await wire.receive("phx_join")
+        await again.wait()
+        await wire.reply(join)
+        await wire.stay()
+
+    config = replace(QUICK, heartbeat_interval=30.0, join_timeout=0.6)
+    async with playing(play) as server, generation(server, config) as (link, ear, task):
+        await first.wait()
+        await asyncio.sleep(0.4)
+        link.set_joins([replace(SPEC, changes=())])
+        await asyncio.sleep(0.4)  # past the first join's deadline, within the second's
+        assert not task.done()
+        again.set()
+        await ear.until("ready")
+        assert link.is_joined
+
+
+async def test_a9_a_token_given_while_joining_follows_the_join() -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+    frames: list[dict[str, Any]] = []
+
+    async def play(wire: Wire) -> None:
+        join = await wire.receive("phx_join")
+        asked.set()
+        await may_answer.wait()
+        await wire.reply(join)
+        frames.extend([join, await wire.receive("access_token")])
+        await wire.socket.close(1000)
+
+    async with playing(play) as server, generation(server) as (link, _, task):
+        await asked.wait()
+        await link.renew_token("token-2")
+        may_answer.set()
+        await task
+    assert [frame["payload"]["access_token"] for frame in frames] == ["the-token", "token-2"]
+
+
+async def test_a9_topics_may_change_while_a_token_is_handed_out() -> None:
+    async def play(wire: Wire) -> None:
+        for _ in range(8):
+            await wire.accept()
+        await wire.stay()
+
+    specs = [JoinSpec(topic=f"t{number}", private=True) for number in range(8)]
+    async with playing(play) as server, generation(server, CALM, *specs) as (link, ear, task):
+        await ear.until("joined", 8)
+        renewing = asyncio.create_task(link.renew_token("token-2"))
+        link.set_joins(specs[:3])
+        await renewing
+        assert link.joined_topics == {"t0", "t1", "t2"}
+        assert not task.done()
+
+
+async def test_a10_after_the_end_nothing_is_sent_kept_or_running() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        await wire.socket.close(1000)
+
+    before = asyncio.all_tasks()
+    async with playing(play) as server:
+        ear, link = Ear(), server.link()
+        await link.run("t", ear)
+        assert not link.is_joined
+        assert not await link.push("broadcast", {"n": 1})
+        await link.renew_token("token-2")
+        link.set_joins([])
+        assert not [task for task in asyncio.all_tasks() - before if task.get_name().startswith("whatssound")]
+
+
+async def test_b2_a_server_that_does_not_know_our_join_ends_it() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        push = await wire.receive("broadcast")
+        await wire.reply(push, "error", {"reason": "unmatched topic"})
+        await wire.stay()
+
+    async with playing(play) as server, generation(server) as (link, ear, task):
+        await ear.until("joined")
+        await link.push("broadcast", {})
+        ended = await task
+    assert ended.reason is Reason.CLOSED
+    assert "unmatched topic" in ended.detail
+
+
+async def test_b3_after_a_drop_nothing_is_called_sent() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        await wire.receive("broadcast")
+        wire.socket.transport.abort()
+
+    async with playing(play) as server, generation(server) as (link, ear, task):
+        await ear.until("joined")
+        assert await link.push("broadcast", {})
+        assert (await task).reason is Reason.CLOSED
+        async with asyncio.timeout(1):
+            assert not await link.push("broadcast", {})
+
+
+async def test_b4_pushes_arrive_in_the_order_they_were_made() -> None:
+    got: list[int] = []
+
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        got.extend([(await wire.receive("broadcast"))["payload"]["n"] for _ in range(200)])
+        await wire.socket.close(1000)
+
+    async with playing(play) as server, generation(server) as (link, ear, task):
+        await ear.until("joined")
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(link.push("broadcast", {"n": number}))
+        await task
+    assert got == list(range(200))
+
+
+async def test_b5_the_join_is_the_first_frame_on_a_socket_whoever_pushes_meanwhile() -> None:
+    opening = asyncio.Event()
+    frames: list[dict[str, Any]] = []
+
+    def note(socket: ServerConnection, request: Request) -> None:
+        opening.set()
+
+    async def play(wire: Wire) -> None:
+        frames.append(json.loads(await wire.socket.recv()))
+        await wire.reply(frames[0])
+        frames.append(json.loads(await wire.socket.recv()))
+        await wire.socket.close(1000)
+
+    async with playing(play, refuse=note) as server, generation(server) as (link, ear, task):
+        await opening.wait()
+        assert not any([await link.push("broadcast", {"n": number}) for number in range(100)])
+        await ear.until("joined")
+        assert await link.push("broadcast", {"n": 100})
+        await task
+    assert [frame["event"] for frame in frames] == ["phx_join", "broadcast"]
+    assert frames[1]["payload"] == {"n": 100}, "what was not sent is not kept either"
+
+
+async def test_b8_an_answer_that_is_a_string_is_no_harm() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        push = await wire.receive("broadcast")
+        await wire.reply(push, "error", "payload_size_exceeded")
+        await wire.system("ok", "Subscribed to PostgreSQL")
+        await wire.stay()
+
+    async with playing(play) as server, generation(server) as (link, ear, task):
+        await ear.until("joined")
+        await link.push("broadcast", {})
+        await ear.until("ready")
+        assert link.is_joined
+        assert not task.done()
+
+
+async def test_b9_a_push_leaves_no_task_and_no_entry_behind() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        await wire.stay()
+
+    async with playing(play) as server, generation(server) as (link, ear, _):
+        await ear.until("joined")
+        await asyncio.sleep(0)
+        tasks, answers = len(asyncio.all_tasks()), len(link._answers)
+        for number in range(1_000):
+            assert await link.push("broadcast", {"n": number})
+        assert (len(asyncio.all_tasks()), len(link._answers)) == (tasks, answers)
+
+
+async def test_c2_a_join_with_changes_is_not_ready_before_the_server_says_so() -> None:
+    said = asyncio.Event()
+
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        await said.wait()
+        await wire.system("ok", "Subscribed to PostgreSQL")
+        await wire.stay()
+
+    async with playing(play) as server, generation(server) as (link, ear, _):
+        await ear.until("joined")
+        assert link.is_joined
+        assert ear.kinds == ["joined"]
+        said.set()
+        await ear.until("ready")
+
+
+async def test_c5_the_server_s_own_disconnect_comes_without_a_channel() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        body = {"status": "ok", "message": "Server requested disconnect", "extension": "system"}
+        await wire.send("system", body)
+        await wire.socket.close(1012)
+
+    async with playing(play) as server:
+        ended, _ = await run(server)
+    assert (ended.reason, ended.detail) == (Reason.SERVER_RESTART, "Server requested disconnect")
+
+
+async def test_c6_rows_are_heard_whatever_the_number_of_their_binding() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        for ids in ([0], [], [69379012, 69379012]):
+            await wire.send("postgres_changes", {"data": {"table": "votes", "record": {"n": len(ids)}}, "ids": ids})
+        await wire.socket.close(1000)
+
+    async with playing(play) as server:
+        _, ear = await run(server)
+    assert [what[2]["n"] for what in ear.heard if what[0] == "row"] == [1, 0, 2]
+
+
+async def test_c8_a_join_asks_for_no_replay() -> None:
+    joins: list[dict[str, Any]] = []
+
+    async def play(wire: Wire) -> None:
+        joins.append(await wire.accept())
+        await wire.socket.close(1000)
+
+    async with playing(play) as server:
+        await run(server)
+    # Its ``since`` would stay that of the first join, and it has 25 messages at most; the log has them all.
+    assert "replay" not in joins[0]["payload"]["config"]["broadcast"]
+
+
+async def test_c10_a_burst_is_heard_whole_and_in_order() -> None:
+    async def play(wire: Wire) -> None:
+        await wire.accept()
+        for number in range(5_000):
+            await wire.send("broadcast", {"event": "chat", "payload": {"n": number}})
+        await wire.socket.close(1000)
+
+    async with playing(play) as server:
+        _, ear = await run(server)
+    assert [what[3]["n"] for what in ear.heard if what[0] == "broadcast"] == list(range(5_000))
