@@ -87,14 +87,14 @@ isOneToOne: false
                   ]
                 },"session_clock": {
                   Row: {
-                    "fixed_tick": boolean,"framed_at": string,"framed_seq": number,"frames": boolean,"last_seq": number,"rate": number,"rate_at": string,"rate_seq": number,"session_id": string,"tick_ms": number
+                    "bare_frames": number,"bare_rate": number,"budget": number | null,"chat_rate": number,"counted": number,"fixed_tick": boolean,"framed_at": string,"framed_seq": number,"frames": boolean,"last_seq": number,"maturing": number,"maturing_since": string,"occupancy": number,"rate": number,"rate_at": string,"rate_seq": number,"sampling": number,"session_id": string,"tick_ms": number
                   }
                   ComputedFields: never
                   Insert: {
-                    "fixed_tick"?: boolean,"framed_at"?: string,"framed_seq"?: number,"frames"?: boolean,"last_seq"?: number,"rate"?: number,"rate_at"?: string,"rate_seq"?: number,"session_id": string,"tick_ms"?: number
+                    "bare_frames"?: number,"bare_rate"?: number,"budget"?: number | null,"chat_rate"?: number,"counted"?: number,"fixed_tick"?: boolean,"framed_at"?: string,"framed_seq"?: number,"frames"?: boolean,"last_seq"?: number,"maturing"?: number,"maturing_since"?: string,"occupancy"?: number,"rate"?: number,"rate_at"?: string,"rate_seq"?: number,"sampling"?: number,"session_id": string,"tick_ms"?: number
                   }
                   Update: {
-                    "fixed_tick"?: boolean,"framed_at"?: string,"framed_seq"?: number,"frames"?: boolean,"last_seq"?: number,"rate"?: number,"rate_at"?: string,"rate_seq"?: number,"session_id"?: string,"tick_ms"?: number
+                    "bare_frames"?: number,"bare_rate"?: number,"budget"?: number | null,"chat_rate"?: number,"counted"?: number,"fixed_tick"?: boolean,"framed_at"?: string,"framed_seq"?: number,"frames"?: boolean,"last_seq"?: number,"maturing"?: number,"maturing_since"?: string,"occupancy"?: number,"rate"?: number,"rate_at"?: string,"rate_seq"?: number,"sampling"?: number,"session_id"?: string,"tick_ms"?: number
                   }
                   Relationships: [
                     {

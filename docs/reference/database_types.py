@@ -152,38 +152,65 @@ class PublicQueueItemsUpdate(TypedDict):
     version: NotRequired[Annotated[int, Field(alias="version")]]
 
 class PublicSessionClock(BaseModel):
+    bare_frames: int = Field(alias="bare_frames")
+    bare_rate: float = Field(alias="bare_rate")
+    budget: Optional[float] = Field(alias="budget")
+    chat_rate: float = Field(alias="chat_rate")
+    counted: int = Field(alias="counted")
     fixed_tick: bool = Field(alias="fixed_tick")
     framed_at: datetime.datetime = Field(alias="framed_at")
     framed_seq: int = Field(alias="framed_seq")
     frames: bool = Field(alias="frames")
     last_seq: int = Field(alias="last_seq")
+    maturing: int = Field(alias="maturing")
+    maturing_since: datetime.datetime = Field(alias="maturing_since")
+    occupancy: int = Field(alias="occupancy")
     rate: float = Field(alias="rate")
     rate_at: datetime.datetime = Field(alias="rate_at")
     rate_seq: int = Field(alias="rate_seq")
+    sampling: int = Field(alias="sampling")
     session_id: uuid.UUID = Field(alias="session_id")
     tick_ms: int = Field(alias="tick_ms")
 
 class PublicSessionClockInsert(TypedDict):
+    bare_frames: NotRequired[Annotated[int, Field(alias="bare_frames")]]
+    bare_rate: NotRequired[Annotated[float, Field(alias="bare_rate")]]
+    budget: NotRequired[Annotated[Optional[float], Field(alias="budget")]]
+    chat_rate: NotRequired[Annotated[float, Field(alias="chat_rate")]]
+    counted: NotRequired[Annotated[int, Field(alias="counted")]]
     fixed_tick: NotRequired[Annotated[bool, Field(alias="fixed_tick")]]
     framed_at: NotRequired[Annotated[datetime.datetime, Field(alias="framed_at")]]
     framed_seq: NotRequired[Annotated[int, Field(alias="framed_seq")]]
     frames: NotRequired[Annotated[bool, Field(alias="frames")]]
     last_seq: NotRequired[Annotated[int, Field(alias="last_seq")]]
+    maturing: NotRequired[Annotated[int, Field(alias="maturing")]]
+    maturing_since: NotRequired[Annotated[datetime.datetime, Field(alias="maturing_since")]]
+    occupancy: NotRequired[Annotated[int, Field(alias="occupancy")]]
     rate: NotRequired[Annotated[float, Field(alias="rate")]]
     rate_at: NotRequired[Annotated[datetime.datetime, Field(alias="rate_at")]]
     rate_seq: NotRequired[Annotated[int, Field(alias="rate_seq")]]
+    sampling: NotRequired[Annotated[int, Field(alias="sampling")]]
     session_id: Annotated[uuid.UUID, Field(alias="session_id")]
     tick_ms: NotRequired[Annotated[int, Field(alias="tick_ms")]]
 
 class PublicSessionClockUpdate(TypedDict):
+    bare_frames: NotRequired[Annotated[int, Field(alias="bare_frames")]]
+    bare_rate: NotRequired[Annotated[float, Field(alias="bare_rate")]]
+    budget: NotRequired[Annotated[Optional[float], Field(alias="budget")]]
+    chat_rate: NotRequired[Annotated[float, Field(alias="chat_rate")]]
+    counted: NotRequired[Annotated[int, Field(alias="counted")]]
     fixed_tick: NotRequired[Annotated[bool, Field(alias="fixed_tick")]]
     framed_at: NotRequired[Annotated[datetime.datetime, Field(alias="framed_at")]]
     framed_seq: NotRequired[Annotated[int, Field(alias="framed_seq")]]
     frames: NotRequired[Annotated[bool, Field(alias="frames")]]
     last_seq: NotRequired[Annotated[int, Field(alias="last_seq")]]
+    maturing: NotRequired[Annotated[int, Field(alias="maturing")]]
+    maturing_since: NotRequired[Annotated[datetime.datetime, Field(alias="maturing_since")]]
+    occupancy: NotRequired[Annotated[int, Field(alias="occupancy")]]
     rate: NotRequired[Annotated[float, Field(alias="rate")]]
     rate_at: NotRequired[Annotated[datetime.datetime, Field(alias="rate_at")]]
     rate_seq: NotRequired[Annotated[int, Field(alias="rate_seq")]]
+    sampling: NotRequired[Annotated[int, Field(alias="sampling")]]
     session_id: NotRequired[Annotated[uuid.UUID, Field(alias="session_id")]]
     tick_ms: NotRequired[Annotated[int, Field(alias="tick_ms")]]
 

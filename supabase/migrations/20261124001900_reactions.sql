@@ -23,6 +23,9 @@ revoke all on whatssound.pending_reactions from public, anon, authenticated, ser
 -- Frames that carry them
 ------------------------------------------------------------------------------------------------------------------------
 
+alter table public.session_clock add column bare_frames integer not null default 0;
+comment on column public.session_clock.bare_frames is 'Frames without events since rate_at.';
+
 create or replace function whatssound.frame_wait_ms(p_clock public.session_clock)
 returns integer
 language sql volatile
@@ -95,7 +98,8 @@ begin
       'occupancy', whatssound.occupancy(p_clock.session_id), 'tick_ms', p_clock.tick_ms, 'server_time', clock_timestamp())
     || case when v_reactions <> '{}' then jsonb_build_object('reactions', v_reactions) else '{}' end,
     'frame', 'session:' || p_clock.session_id || ':frames', true);
-  update public.session_clock c set framed_seq = v_to, framed_at = clock_timestamp()
+  update public.session_clock c
+  set framed_seq = v_to, framed_at = clock_timestamp(), bare_frames = c.bare_frames + (v_from is null)::integer
   where c.session_id = p_clock.session_id returning c.* into v_clock;
   return whatssound.frame_status(v_clock) || jsonb_build_object('from_seq', v_from, 'to_seq', v_to);
 end

@@ -235,8 +235,17 @@ async def room(wheel: Database) -> AsyncIterator[Room]:
     pool = await asyncpg.create_pool(wheel.owner, min_size=12, max_size=12)
     try:
         made = Room(pool)
+        limits = await made.fetch("select bucket, capacity, per_second from whatssound.rate_limits")
         await made.fetch("update whatssound.rate_limits set capacity = 1000000000, per_second = 1000000")
-        await made.call(made.dj, "create_session", p_title="A room", p_id=made.id)
-        yield made
+        try:
+            await made.call(made.dj, "create_session", p_title="A room", p_id=made.id)
+            yield made
+        finally:
+            # The database is shared with tests of the limits.
+            async with pool.acquire() as connection:
+                await connection.executemany(
+                    "update whatssound.rate_limits set capacity = $2, per_second = $3 where bucket = $1",
+                    [tuple(limit) for limit in limits],
+                )
     finally:
         await pool.close()

@@ -84,7 +84,7 @@ select is(settle_tip_event('e2', 3, id::uuid, 'refunded', 900, 'EUR', 'pi_9') #>
 
 -- Not even the owner changes what a tip is.
 select pg_temp.as_owner();
-select is(pg_temp.outcome('update tips set ' || a), 'PT409 tip_state', 'not even the owner: ' || a)
+select is(pg_temp.outcome('update tips set ' || a || ' where session_id = ' || quote_literal(:open)), 'PT409 tip_state', 'not even the owner: ' || a)
 from unnest(array['amount = 1', 'currency = ''USD''', 'status = ''confirmed''', 'status = ''pending'', settled_at = null, seq = null', 'dj_id = tipper_id']) a;
 
 -- A retry after the end, or after a ban, still gets its receipt.

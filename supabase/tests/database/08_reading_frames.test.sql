@@ -111,8 +111,10 @@ select pg_temp.as_owner();
 update whatssound.leases set expires_at = now() - interval '1 second' where user_id = :ana;
 select is((session_snapshot(:open) ->> 'occupancy')::integer, 1, 'who stopped calling is gone') from (select pg_temp.as_user(:dj)) x;
 
--- The tick follows the room and the plan.
+-- The tick follows the room and the plan, of which other rooms have no part here.
 select pg_temp.as_owner();
+update session_clock set occupancy = 0;
+update whatssound.crowd set measured_at = '-infinity';
 insert into whatssound.leases select :open, gen_random_uuid(), now() + interval '90 seconds' from generate_series(1, 999);
 update session_clock set rate_at = now() - interval '10 seconds' where session_id = :open;
 select pg_temp.as_service();
