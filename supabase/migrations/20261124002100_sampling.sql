@@ -115,7 +115,7 @@ language sql immutable
 set search_path = ''
 as $$
   -- Leases last 90 s: who holds one calls every 25 s. The sample takes up to 40 calls a second of the room's 60, everybody
-  -- else shares the rest; more seldom than every 300 s nobody calls, so from 18,000 people on the sum grows slowly again.
+  -- else shares the rest; more seldom than every 300 s nobody calls, so from about 11,000 people on the sum grows slowly again.
   -- Without frames a heartbeat is all that tells a listener of news.
   select case
     when p_sampled or p_clock.sampling = 0 or not p_clock.frames then 25

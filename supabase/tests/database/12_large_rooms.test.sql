@@ -44,8 +44,8 @@ select is_empty($$
              n * (share / 25.0 + (1 - share) / pg_temp.every(n, false)) as total
       from unnest(array[10, 100, 1000, 2000, 5000, 10000, 18000, 30000, 50000, 100000]) n,
            lateral (select 1.0 / (1 << whatssound.wanted_sampling(0, n)) as share) s) c) d
-  where cost > before or (n <= 15000 and total > 61)
-$$, 'the larger the room the less a listener costs, and up to 15,000 all together call 60 times a second at most');
+  where cost > before or (n <= 11000 and total > 61)
+$$, 'the larger the room the less a listener costs, and up to 11,000 all together call 60 times a second at most');
 
 -- In a large room.
 select pg_temp.as_service();
