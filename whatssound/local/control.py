@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from whatssound.local.billing import Usage
+from whatssound.local.calls import RpcCalls
 from whatssound.local.errors import LocalStackError
 from whatssound.local.faults import Faults
 from whatssound.local.tokens import Keyring
@@ -23,6 +24,7 @@ class Controlled(Protocol):
     """What the control API acts on."""
 
     faults: Faults
+    calls: RpcCalls
 
     def status(self) -> dict[str, Any]:
         """The state of every service."""
@@ -87,7 +89,8 @@ class Control:
         usage = self._stack.usage()
         counted = {"messages": usage.messages, "connections": usage.connections, "peak": usage.peak_connections}
         rules = [rule.describe() for rule in self._stack.faults.rules]
-        return web.json_response({**self._stack.status(), "usage": counted, "faults": rules})
+        rest = {"usage": counted, "faults": rules, "rpc": self._stack.calls.as_json()}
+        return web.json_response({**self._stack.status(), **rest})
 
     async def _service(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request):

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from whatssound.local.calls import RpcCalls, counting
 from whatssound.local.errors import PortInUseError
 from whatssound.local.faults import Faults, Handler
 from whatssound.local.ports import Service
@@ -38,6 +39,7 @@ class Gateway:
         port: TCP port, 0 for a free one.
         keyring: knows the project's keys.
         faults: is asked about every request.
+        calls: counts calls of the database's functions.
         services: by name; mounted in this order.
         status: tells the state of the stack for `/`.
     """
@@ -49,6 +51,7 @@ class Gateway:
         *,
         keyring: Keyring,
         faults: Faults,
+        calls: RpcCalls,
         services: Iterable[Service],
         status: Callable[[], dict[str, Any]],
     ) -> None:
@@ -56,7 +59,8 @@ class Gateway:
         self._keyring = keyring
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
-        middlewares = [_quiet, _cors, _faulty(faults), _translating_keys(keyring), _checking_key(keyring)]
+        middlewares = [_quiet, _cors, _faulty(faults), counting(calls), _translating_keys(keyring)]
+        middlewares.append(_checking_key(keyring))
         self.app = web.Application(middlewares=middlewares, client_max_size=_MAX_BODY)
 
         async def health(_: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from whatssound.local import assets, cluster
 from whatssound.local.billing import Usage, measure
+from whatssound.local.calls import RpcCalls
 from whatssound.local.control import Control
 from whatssound.local.database import Database, ExistingDatabase, OwnDatabase
 from whatssound.local.errors import LocalStackError
@@ -97,6 +98,7 @@ class LocalStack:
         except ValueError as error:
             raise LocalStackError(str(error)) from error
         self.faults = Faults(seed_faults)
+        self.calls = RpcCalls()
         self._database: Database | None = None
         self._gateway: Gateway | None = None
         self._running: set[str] = set()
@@ -225,6 +227,7 @@ class LocalStack:
                 self._wanted_port,
                 keyring=self._keyring,
                 faults=self.faults,
+                calls=self.calls,
                 services=[Control(self, self._keyring), *self._services.values()],
                 status=self.status,
             )

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from whatssound.local.billing import Usage
+from whatssound.local.calls import RpcCalls
 from whatssound.local.errors import LocalStackError
 from whatssound.local.faults import Faults
 from whatssound.local.gateway import Gateway
@@ -66,7 +67,13 @@ class Bench:
         self.faults = Faults(seed=1)
         self.service = Counter()
         self.gateway = Gateway(
-            "127.0.0.1", 0, keyring=KEYS, faults=self.faults, services=[self.service], status=lambda: {"status": "ok"}
+            "127.0.0.1",
+            0,
+            keyring=KEYS,
+            faults=self.faults,
+            calls=RpcCalls(),
+            services=[self.service],
+            status=lambda: {"status": "ok"},
         )
         self.http = aiohttp.ClientSession()
 

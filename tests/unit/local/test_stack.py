@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from json import loads as json_of
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,18 @@ async def test_the_control_api_asks_for_the_service_key(fresh_stack: LocalStack)
         ("POST", "/_local/services/rest/stop"),
     ):
         assert (await call(fresh_stack, method, path, key=fresh_stack.anon_key))[0] == 401
+
+
+async def test_calls_of_functions_are_counted_by_second(fresh_stack: LocalStack) -> None:
+    before = time.time()
+    for _ in range(3):
+        await call(fresh_stack, "POST", "/rest/v1/rpc/song_leaderboard", json={})
+    await call(fresh_stack, "POST", "/rest/v1/rpc/no_such_function", json={})
+    await call(fresh_stack, "GET", "/rest/v1/songs")
+    shown = (await call(fresh_stack, "GET", "/_local/status"))[1]["rpc"]
+    assert shown["total"] == fresh_stack.calls.total == {"song_leaderboard": 3, "no_such_function": 1}
+    assert sum(calls["song_leaderboard"] for _, calls in shown["seconds"] if "song_leaderboard" in calls) == 3
+    assert all(int(before) <= second <= time.time() for second, _ in shown["seconds"])
 
 
 async def test_the_control_api_does_what_the_methods_do(fresh_stack: LocalStack) -> None:
