@@ -139,8 +139,8 @@ class SessionConfig:
         silence_timeout: seconds without any word of how far the log goes, after which a client of frames asks.
         claim_timeout: seconds after which a broadcast chat message that was never stored is reported as
             `ChatUnconfirmed`.
-        occupancy_interval: seconds between two heartbeats to the database (its lease lasts 90 s), unless the database
-            names another interval, as it does in large rooms.
+        occupancy_interval: seconds between two heartbeats to the database (its lease lasts 90 s). In a room of more
+            than a thousand most members are not counted one by one, and the database has them call less often.
         reaction_interval: seconds over which our own reactions are counted before they are sent together.
         reader_events: unread events one reader may hold; beyond it the oldest that may be dropped go, and `Lagged` says
             how many.
