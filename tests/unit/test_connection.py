@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -24,6 +24,9 @@ from whatssound.events import Status, StatusChanged
 from whatssound.ports import JoinSpec
 from whatssound.testing import FakeLink, FakeLinks, FakeTokens, LoopClock, run_virtual
 from whatssound.testing.fakes import settle
+
+SESSION = JoinSpec(topic="session:1", private=True)
+FRAMES = JoinSpec(topic="session:1:frames", private=True, replication=True)
 
 
 class Ear:
@@ -60,13 +63,21 @@ class Ear:
 class Supervised:
     """A connection with everything around it."""
 
-    def __init__(self, config: ConnectionConfig | None = None, *, chance: float = 0.5) -> None:
+    def __init__(
+        self,
+        config: ConnectionConfig | None = None,
+        *,
+        chance: float = 0.5,
+        joins: Sequence[JoinSpec] = (SESSION,),
+        tokens: FakeTokens | None = None,
+    ) -> None:
         self.links = FakeLinks()
-        self.tokens = FakeTokens("u1")
+        self.tokens = tokens or FakeTokens("u1")
         self.ear = Ear()
         self.statuses: list[StatusChanged] = []
+        self.sent: list[str] = []
         self.connection = Connection(
-            [JoinSpec(topic="session:1", private=True)],
+            joins,
             self.links,
             self.tokens,
             config or ConnectionConfig(),
@@ -74,6 +85,7 @@ class Supervised:
             listener=self.ear,
             changed=self.statuses.append,
             chance=lambda: chance,
+            sent=self.sent.append,
         )
 
     async def start(self) -> None:
@@ -141,7 +153,7 @@ def test_live_only_while_joined() -> None:
     run_virtual(main)
 
 
-def test_pushes_go_to_the_current_generation_or_nowhere() -> None:
+def test_b1_b6_pushes_go_to_the_current_generation_or_nowhere() -> None:
     async def main() -> None:
         room = Supervised()
         assert not await room.connection.push("broadcast", {})
@@ -153,6 +165,8 @@ def test_pushes_go_to_the_current_generation_or_nowhere() -> None:
         link.end(Reason.CLOSED)
         await settle()
         assert not await room.connection.push("broadcast", {"n": 2})
+        await asyncio.sleep(1)
+        assert (await room.live()).pushed == [], "nothing is kept for the next generation"
         await room.stop()
 
     run_virtual(main)
@@ -184,7 +198,7 @@ def test_the_wait_fits_the_reason(reason: Reason, floor: float, ceiling: float, 
     run_virtual(main)
 
 
-def test_back_off_grows_and_starts_over_only_after_a_join_has_held() -> None:
+def test_a6_back_off_grows_and_starts_over_only_after_a_join_has_held() -> None:
     async def main() -> None:
         room = Supervised(ConnectionConfig(backoff_base=1.0, backoff_cap=8.0, hold=10.0))
         await room.start()
@@ -198,7 +212,7 @@ def test_back_off_grows_and_starts_over_only_after_a_join_has_held() -> None:
     run_virtual(main)
 
 
-def test_a_server_that_accepts_and_closes_is_not_hammered() -> None:
+def test_a6_a_server_that_accepts_and_closes_is_not_hammered() -> None:
     async def main() -> None:
         room = Supervised()
         await room.start()
@@ -213,7 +227,7 @@ def test_a_server_that_accepts_and_closes_is_not_hammered() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.TOKEN, Reason.UNAUTHORIZED])
-def test_a_refused_token_is_replaced_before_the_next_attempt(reason: Reason) -> None:
+def test_a9_a_refused_token_is_replaced_before_the_next_attempt(reason: Reason) -> None:
     async def main() -> None:
         room = Supervised()
         await room.start()
@@ -243,7 +257,7 @@ def test_without_a_token_it_waits_and_asks_again() -> None:
     run_virtual(main)
 
 
-def test_it_never_gives_up_by_itself() -> None:
+def test_a2_it_never_gives_up_by_itself() -> None:
     async def main() -> None:
         room = Supervised()
         await room.start()
@@ -309,6 +323,33 @@ def test_retry_now_ends_the_wait() -> None:
 # --- tokens of a joined channel
 
 
+class ShortTokens(FakeTokens):
+    """Tokens of a few seconds, each made anew when asked for as Supabase's own client would: late, unless pressed."""
+
+    def __init__(self, lifetime: float, *, late: float = 0.0) -> None:
+        super().__init__("u1")
+        self.lifetime = lifetime
+        self._late = late
+        self._made_at = asyncio.get_running_loop().time()
+        self.asked: list[float] = []
+        self.left_over: list[float] = []
+
+    async def token(self, *, refused: str | None = None) -> str:
+        now = asyncio.get_running_loop().time()
+        self.asked.append(now)
+        before = self.current
+        if refused is not None:
+            await asyncio.sleep(self._late)
+        token = await super().token(refused=refused)
+        if token != before:
+            self.left_over.append(self.expires_in())
+            self._made_at = asyncio.get_running_loop().time()
+        return token
+
+    def expires_in(self) -> float:
+        return self._made_at + self.lifetime - asyncio.get_running_loop().time()
+
+
 def test_the_next_token_is_pushed_before_the_current_one_ends() -> None:
     async def main() -> None:
         room = Supervised()
@@ -320,23 +361,60 @@ def test_the_next_token_is_pushed_before_the_current_one_ends() -> None:
         assert link.tokens == []
         await asyncio.sleep(71)
         assert link.tokens == ["token-2"]
-        await asyncio.sleep(3500)
+        await asyncio.sleep(3400)
         assert link.tokens == ["token-2"], "an unchanged token is not pushed again"
         await room.stop()
 
     run_virtual(main)
 
 
-def test_a_token_that_came_during_the_join_is_pushed_after_it() -> None:
+@pytest.mark.parametrize("lifetime", [1.0, 2.0, 4.0, 10.0, 59.0, 61.0, 600.0, 3600.0])
+def test_a9_tokens_of_any_length_are_replaced_in_time_and_seldom(lifetime: float) -> None:
+    async def main() -> None:
+        tokens = ShortTokens(lifetime, late=0.1)
+        room = Supervised(tokens=tokens)
+        await room.start()
+        link = await room.live()
+        await asyncio.sleep(50 * lifetime)
+        assert min(tokens.left_over) > 0, "the server would have closed the topics"
+        assert 45 < len(link.tokens) < 110
+        asked = len(tokens.asked) - 1  # the first was for the join; the last may not be answered yet
+        assert asked - len(link.tokens) in (0, 1), "one question for each token: nothing polls"
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_a_source_that_repeats_an_ending_token_is_asked_ever_sooner_and_seldom() -> None:
+    class Stubborn(ShortTokens):
+        async def token(self, *, refused: str | None = None) -> str:
+            return await super().token()
+
+    async def main() -> None:
+        tokens = Stubborn(3600.0)
+        room = Supervised(tokens=tokens)
+        await room.start()
+        link = await room.live()
+        await asyncio.sleep(3600)
+        assert link.tokens == []
+        assert 3 < len(tokens.asked) < 20
+        before = len(tokens.asked)
+        await asyncio.sleep(30)
+        assert len(tokens.asked) - before <= 11, "after its end, every three seconds"
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_a9_a_token_that_came_during_the_join_is_given_to_the_link_at_once() -> None:
     async def main() -> None:
         room = Supervised()
         room.tokens.left = 31.0
         await room.start()
         link = room.links.last
         room.tokens.current, room.tokens.left = "token-2", 3600.0
-        await asyncio.sleep(10)
-        assert link.tokens == []
-        await room.live()
+        await asyncio.sleep(16)
+        assert link.tokens == ["token-2"], "the link hands it on once the join under way is answered"
         await room.stop()
 
     run_virtual(main)
@@ -349,11 +427,162 @@ def test_an_auth_server_that_is_away_does_not_end_the_channel() -> None:
         await room.start()
         link = await room.live()
         room.tokens.errors.extend([UnreachableError("auth", "down"), ConfigurationError("access_token", "is empty")])
-        await asyncio.sleep(10.5)
-        room.tokens.current, room.tokens.left = "token-2", 3600.0
-        await asyncio.sleep(30)
-        assert link.tokens == ["token-2"]
+        await asyncio.sleep(20.5)
+        room.tokens.left = 3600.0
+        assert link.tokens == []
+        await asyncio.sleep(6)
+        assert link.tokens == ["token-2"], "it asked again after three seconds, twice"
         assert room.connection.status is Status.LIVE
+        await room.stop()
+
+    run_virtual(main)
+
+
+# --- several topics
+
+
+def test_it_is_live_when_every_wanted_topic_is_joined() -> None:
+    async def main() -> None:
+        room = Supervised(joins=[SESSION, FRAMES])
+        await room.start()
+        link = room.links.last
+        assert link.specs == (SESSION, FRAMES)
+        link.join("session:1")
+        assert room.connection.is_joined
+        room.connection.live()
+        assert [event.status for event in room.statuses] == [Status.CONNECTING]
+        link.join("session:1:frames")
+        room.connection.live()
+        assert [event.status for event in room.statuses] == [Status.CONNECTING, Status.LIVE]
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_without_the_session_s_topic_it_is_live_and_pushes_nothing() -> None:
+    async def main() -> None:
+        room = Supervised(joins=[FRAMES])
+        await room.start()
+        link = await room.live()
+        assert room.connection.status is Status.LIVE
+        assert not room.connection.is_joined
+        assert not await room.connection.push("broadcast", {})
+        assert (link.pushed, room.sent) == ([], [])
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_changed_joins_go_to_the_current_generation_and_to_all_later_ones() -> None:
+    async def main() -> None:
+        room = Supervised()
+        room.connection.set_joins([SESSION, FRAMES])  # before there is any generation
+        await room.start()
+        link = await room.live()
+        assert link.specs == (SESSION, FRAMES)
+        room.connection.set_joins([FRAMES])
+        await settle()
+        assert link.joined_topics == {"session:1:frames"}
+        assert room.ear.heard[-1] == "left session:1"
+        room.connection.set_joins([SESSION, FRAMES])
+        await settle()
+        assert link.joined_topics == {"session:1", "session:1:frames"}
+        room.connection.set_joins([FRAMES])
+        await room.fail(Reason.CLOSED, held=20.0)
+        room.links.last.end(Reason.CLOSED)
+        await settle()
+        room.connection.set_joins([SESSION])  # while it waits for the next attempt
+        await asyncio.sleep(60)
+        assert [made.specs for made in room.links.made[1:]] == [(FRAMES,), (SESSION,)]
+        await room.stop()
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(
+    ("reason", "wait", "token"),
+    [(Reason.TOKEN, 0.0, "token-2"), (Reason.UNAUTHORIZED, 5.0, "token-2"), (Reason.RATE_LIMITED, 30.0, "token-1")],
+)
+def test_a_refused_topic_ends_the_generation_and_the_next_is_tried_as_its_reason_asks(
+    reason: Reason, wait: float, token: str
+) -> None:
+    async def main() -> None:
+        room = Supervised(joins=[SESSION, FRAMES], chance=0.0)
+        await room.start()
+        room.links.last.join("session:1")
+        room.links.last.refuse("session:1:frames", reason=reason)
+        assert room.ear.heard[-1] == "refused session:1:frames"
+        await settle()
+        assert room.statuses[-1].retry_in == wait
+        await asyncio.sleep(wait)
+        await settle()
+        assert room.links.last.token == token
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_what_is_sent_is_counted_and_what_is_not_is_not() -> None:
+    async def main() -> None:
+        room = Supervised()
+        await room.connection.push("broadcast", {})
+        await room.start()
+        link = await room.live()
+        await room.connection.push("broadcast", {})
+        await room.connection.push("presence", {})
+        link.takes_pushes = False
+        await room.connection.push("broadcast", {})
+        assert room.sent == ["broadcast", "presence"]
+        await room.stop()
+
+    run_virtual(main)
+
+
+# --- more of what realtime-py's own client gets wrong
+
+
+def test_a5_a_deliberate_shutdown_is_followed_by_the_next_generation() -> None:
+    async def main() -> None:
+        room = Supervised()
+        await room.start()
+        for reason in (Reason.RATE_LIMITED, Reason.TOKEN, Reason.TOO_LARGE, Reason.DATABASE, Reason.CLOSED):
+            link = await room.live()
+            await room.fail(reason, detail="the server's words", held=20.0)
+            assert room.links.last is not link
+            assert room.statuses[-1].detail == "the server's words"
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_a6_a_limit_of_joins_is_not_run_against() -> None:
+    async def main() -> None:
+        room = Supervised()
+        await room.start()
+        for _ in range(10):
+            room.links.last.refuse("session:1", "ClientJoinRateLimitReached: slow down", Reason.RATE_LIMITED)
+            await settle()
+            wait = room.statuses[-1].retry_in
+            assert wait is not None
+            assert wait >= 30.0
+            await asyncio.sleep(wait)
+            await settle()
+        assert len(room.links.made) == 11
+        await room.stop()
+
+    run_virtual(main)
+
+
+def test_c1_c8_every_generation_joins_anew_with_the_newest_token_and_says_so() -> None:
+    async def main() -> None:
+        room = Supervised()
+        await room.start()
+        await room.live()
+        room.tokens.current = "token-7"
+        await room.fail(Reason.SILENT, held=20.0)
+        await room.live()
+        assert room.links.last.token == "token-7"
+        assert room.ear.heard == ["joined session:1", "ready session:1"] * 2, "so that who listens fetches the gap"
         await room.stop()
 
     run_virtual(main)
