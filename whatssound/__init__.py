@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
+from .budget import Budget, RoomBudget
 from .client import WhatsSound
 from .config import ConnectionConfig, OutboxConfig, RetryConfig, SessionConfig
 from .errors import (
@@ -117,6 +118,7 @@ __all__ = [
     "AuthenticationError",
     "BannedError",
     "BatchTooLargeError",
+    "Budget",
     "ChatConfirmed",
     "ChatFrozenError",
     "ChatMessage",
@@ -172,6 +174,7 @@ __all__ = [
     "RefusedError",
     "RequestTimeoutError",
     "RetryConfig",
+    "RoomBudget",
     "RoomModeChanged",
     "ServerError",
     "Session",

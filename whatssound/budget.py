@@ -80,7 +80,7 @@ class Budget:
     """What this client and its rooms spend of the plan.
 
     Attributes:
-        plan: the plan's name, where `SessionConfig.plan` gives one.
+        plan: the plan's name, where the client was given one.
         events_per_second: messages a second that the plan allows; None if neither the settings nor the database say so.
         sent: messages that this client has sent since it was made.
         received: messages that it has received.
@@ -116,16 +116,34 @@ class Budget:
 
 
 class Meter:
-    """What one client has sent and received, all its sessions together.
+    """What one client has sent and received, all its sessions together, and what it may.
 
     Args:
         clock: time.
+        plan: the plan's name, which overrides what the database says; None: the database's word.
+
+    Raises:
+        ConfigurationError: no plan of that name.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, plan: str | None = None) -> None:
         self._clock = clock
+        self.plan = plan_named(plan) if plan is not None else None
+        self._rooms: list[Spending] = []
         self._sent = RateMeter(clock.monotonic())
         self._received = RateMeter(clock.monotonic())
+
+    def open(self, session_id: SessionId, look: Callable[[], RoomView | None]) -> Spending:
+        """Makes what counts and paces one session, and has it in the budget for as long as the session is open.
+
+        Args:
+            session_id: the session.
+            look: tells what is known of the room; None once the session is closed.
+        """
+        self._rooms = [room for room in self._rooms if room.is_open]
+        spending = Spending(session_id, self, look, self._clock)
+        self._rooms.append(spending)
+        return spending
 
     def sent(self) -> None:
         """Counts a message sent."""
@@ -135,17 +153,15 @@ class Meter:
         """Counts a message received."""
         self._received.add(1, self._clock.monotonic())
 
-    def budget(self, plan: str | None, rooms: tuple[RoomBudget, ...], events_per_second: int | None) -> Budget:
-        """Returns the budget as it is now.
-
-        Args:
-            plan: the plan's name, if the settings give one.
-            rooms: the open sessions.
-            events_per_second: what the plan allows.
-        """
+    def budget(self) -> Budget:
+        """Returns the budget as it is now."""
         now = self._clock.monotonic()
+        views = [(room, view) for room in self._rooms if (view := room.look()) is not None]
+        told = [view.events_per_second for _, view in views if view.events_per_second is not None]
+        events_per_second = self.plan.events_per_second if self.plan is not None else max(told, default=None)
+        rooms = tuple(room.budget(view) for room, view in views)
         return Budget(
-            plan=plan,
+            plan=self.plan.name if self.plan is not None else None,
             events_per_second=events_per_second,
             sent=self._sent.total,
             received=self._received.total,
@@ -160,22 +176,15 @@ class Spending:
 
     Args:
         session_id: the session.
-        meter: counts for the whole client.
-        plan: the plan's name, which overrides what the database says; None: the database's word.
-        look: tells what is known of the room.
+        meter: counts for the whole client, and knows the plan.
+        look: tells what is known of the room; None once the session is closed.
         clock: time.
-
-    Raises:
-        ConfigurationError: no plan of that name.
     """
 
-    def __init__(
-        self, session_id: SessionId, meter: Meter, plan: str | None, look: Callable[[], RoomView], clock: Clock
-    ) -> None:
+    def __init__(self, session_id: SessionId, meter: Meter, look: Callable[[], RoomView | None], clock: Clock) -> None:
         self._session_id = session_id
         self._meter = meter
-        self._plan = plan_named(plan) if plan is not None else None
-        self._look = look
+        self.look = look
         self._clock = clock
         self._pacer: Pacer | None = None
         self._sent = 0
@@ -183,13 +192,16 @@ class Spending:
         self._paced = 0
 
     @property
-    def events_per_second(self) -> int | None:
-        """What the plan allows; None if it is not known."""
-        return self._plan.events_per_second if self._plan is not None else self._look().events_per_second
+    def is_open(self) -> bool:
+        """Whether the session is open."""
+        return self.look() is not None
 
-    def room(self) -> RoomBudget:
-        """Returns what the room spends now."""
-        view = self._look()
+    def budget(self, view: RoomView) -> RoomBudget:
+        """Returns what the room spends.
+
+        Args:
+            view: the room as it is now.
+        """
         if view.feed == "frames":
             broadcast = view.chat_path == "broadcast"
             estimate = spent_by_frames(view.people, view.rate, view.tick_ms / 1000, broadcast_chat=broadcast)
@@ -226,9 +238,9 @@ class Spending:
         Args:
             event: what is to be pushed.
         """
-        view = self._look()
-        allowed = self._allowed(view)
-        if event != "broadcast" or allowed is None:
+        view = self.look()
+        allowed = self._allowed(view) if view is not None else None
+        if event != "broadcast" or view is None or allowed is None:
             return
         now, rate = self._clock.monotonic(), CLIENT_SHARE * allowed
         if self._pacer is None:
@@ -241,10 +253,11 @@ class Spending:
             await self._clock.sleep(wait)
 
     def _allowed(self, view: RoomView) -> float | None:
-        if self._plan is None or view.budget is None or not view.events_per_second:
-            return view.budget if self._plan is None else float(self._plan.events_per_second)
+        plan = self._meter.plan
+        if plan is None or view.budget is None or not view.events_per_second:
+            return view.budget if plan is None else float(plan.events_per_second)
         # The database shared out what it takes the plan for; the same part of what the settings say.
-        return view.budget * self._plan.events_per_second / view.events_per_second
+        return view.budget * plan.events_per_second / view.events_per_second
 
 
 class Counted:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from ._auth import AccessToken, GivenToken, SignedIn, SupabaseToken, token_claims
 from ._postgrest import PostgrestRpc, make_http_client
 from ._realtime import RealtimeLink
+from .budget import Budget, Meter
 from .config import SessionConfig
 from .core.identifiers import as_uuid
 from .core.text import storable
@@ -34,18 +35,27 @@ class WhatsSound:
         key: its anon (publishable) key; or the service key, for servers that confirm tips or relay.
         access_token: a user's JWT, or a function (sync or async) that returns a fresh one. Without it, sign in.
         config: settings of the sessions made here; each can be given its own.
+        plan: the project's plan (`whatssound.quotas.PLANS`), by which broadcasts are paced; by default what the
+            database says that it allows (`configure_project`).
 
     Raises:
-        ConfigurationError: the URL or key cannot work.
+        ConfigurationError: the URL or key cannot work, or there is no such plan.
     """
 
     def __init__(
-        self, url: str, key: str, *, access_token: AccessToken | None = None, config: SessionConfig | None = None
+        self,
+        url: str,
+        key: str,
+        *,
+        access_token: AccessToken | None = None,
+        config: SessionConfig | None = None,
+        plan: str | None = None,
     ) -> None:
         self._url = _checked_url(url)
         self._key = _checked_key(key)
         self._config = config or SessionConfig()
         self._clock = SystemClock()
+        self._meter = Meter(self._clock, plan)
         self._http = make_http_client()
         self._signed_in = SignedIn(self._url, self._key, self._http)
         self._tokens: TokenSource = GivenToken(access_token) if access_token is not None else self._signed_in
@@ -180,7 +190,15 @@ class WhatsSound:
             tokens=self._tokens,
             links=link,
             clock=self._clock,
+            meter=self._meter,
         )
+
+    def budget(self) -> Budget:
+        """Returns what this client has sent and received, and what its open sessions spend of the project's plan.
+
+        Broadcasts (chat, typing) that would take more than this client's part of the plan wait for their turn.
+        """
+        return self._meter.budget()
 
     async def create_session(
         self, title: str, *, settings: Mapping[str, Any] | None = None, session_id: str | UUID | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .config import ConnectionConfig
@@ -46,6 +46,7 @@ class Connection:
         changed: called with each change of status.
         chance: draws a uniform random number in [0, 1).
         sent: called with the event's name for each frame that `push` has sent, for who keeps a budget.
+        pace: awaited with the event's name before each is sent, so that it may wait for its turn.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Connection:
         changed: Callable[[StatusChanged], None],
         chance: Callable[[], float],
         sent: Callable[[str], None] | None = None,
+        pace: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._joins = tuple(joins)
         self._name = self._joins[0].topic
@@ -71,6 +73,7 @@ class Connection:
         self._changed = changed
         self._chance = chance
         self._sent = sent
+        self._pace = pace
         self._link: Link | None = None
         self._token = ""
         self._wake = asyncio.Event()
@@ -94,7 +97,9 @@ class Connection:
 
     async def push(self, event: str, payload: Mapping[str, Any]) -> bool:
         """Sends on the session's topic; returns False, and sends nothing, unless joined."""
-        link = self._link
+        if self._pace is not None and self.is_joined:
+            await self._pace(event)
+        link = self._link  # only now: it may be another than before the wait
         if link is None or not await link.push(event, payload):
             return False
         if self._sent is not None:

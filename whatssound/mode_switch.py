@@ -54,6 +54,11 @@ class ModeSwitch:
         self._joined = self.joins()
 
     @property
+    def info(self) -> FeedInfo:
+        """What the database said last of the feed."""
+        return self._chooser.info
+
+    @property
     def is_unavailable(self) -> bool:
         """Whether nothing but frames will do, and there are none for us."""
         return self._chooser.is_unavailable

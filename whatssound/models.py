@@ -156,8 +156,8 @@ class FeedInfo(Model):
     """How the database sends a session's events; the same for every client of the session.
 
     ``tick_ms`` is the time between two frames (0: a frame a write), ``framed_seq`` the last event it tried to send,
-    ``rate`` the session's events a second, ``joinable`` whether the caller may join the session's topics (None where
-    the answer does not say).
+    ``rate`` the session's events a second, ``budget`` its share of the ``events_per_second`` of the project's plan,
+    ``joinable`` whether the caller may join the session's topics (None where the answer does not say).
     """
 
     frames: bool = False
@@ -166,6 +166,7 @@ class FeedInfo(Model):
     chat_path: ChatPath = "broadcast"
     rate: float = 0.0
     events_per_second: int | None = None
+    budget: float | None = None
     joinable: bool | None = None
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from ._auth import is_public_key
+from .budget import Meter
 from .chat import Chat
 from .config import SessionConfig
 from .connection import Connection
@@ -66,6 +67,7 @@ class Session:
         tokens: TokenSource,
         links: LinkFactory,
         clock: Clock,
+        meter: Meter | None = None,
     ) -> None:
         chance = random.Random()  # noqa: S311 - spreads retries, protects nothing
         self.id = session_id
@@ -74,6 +76,7 @@ class Session:
         self._tokens = tokens
         self._links = links
         self._clock = clock
+        self._meter = meter or Meter(clock)
         self._chance = chance.random
         self._streams = Streams(config.reader_events)
         self._handlers = Handlers(self._streams, f"session {session_id}")
@@ -267,6 +270,7 @@ class Session:
             report=self._handlers.report,
             status_changed=self._status_changed,
             lost=self._lost,
+            meter=self._meter,
         )
         return make_features(around, me)
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .budget import Counted, Meter, RoomView
 from .config import SessionConfig
 from .connection import Connection
 from .core.identifiers import Uuid7Source
@@ -38,6 +39,7 @@ class Surroundings:
         report: called with what went wrong in reading, which never stops the session.
         status_changed: called with each change of the connection's status.
         lost: called when the session may not be read any more.
+        meter: counts what the client sends and receives.
     """
 
     session_id: SessionId
@@ -51,6 +53,7 @@ class Surroundings:
     report: Callable[[Exception], None]
     status_changed: Callable[[StatusChanged], None]
     lost: Callable[[WhatsSoundError], None]
+    meter: Meter
 
 
 def make_features(around: Surroundings, me: Member | None) -> Features:
@@ -85,6 +88,20 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         connection.set_joins(feed.switch.joins())
         outbox.set_eager(feed.switch.mode.chat_path == "stored")
 
+    def look() -> RoomView | None:
+        mode, info = feed.switch.mode, feed.switch.info
+        if not features.room.is_open:
+            return None
+        return RoomView(
+            people=features.state.occupancy,
+            rate=info.rate,
+            feed=mode.feed,
+            chat_path=mode.chat_path,
+            tick_ms=mode.tick_ms,
+            events_per_second=info.events_per_second,
+            budget=info.budget,
+        )
+
     feed = Feed(
         around.session_id,
         me=user_id,
@@ -111,15 +128,18 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         heard=feed.heard_reply,
         author=who_asks,
     )
+    spending = around.meter.open(around.session_id, look)
     connection = Connection(
         feed.switch.joins(),
         around.links,
         around.tokens,
         config.connection,
         around.clock,
-        listener=feed,
+        listener=Counted(feed, spending),
         changed=around.status_changed,
         chance=around.chance,
+        sent=spending.sent,
+        pace=spending.pace,
     )
     features = Features(
         Room(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.test_connection import Ear
-from whatssound.budget import Counted, Meter, RoomView, Spending
+from whatssound.budget import Counted, Meter, RoomBudget, RoomView
 from whatssound.core.budget import CLIENT_SHARE
 from whatssound.errors import ConfigurationError
 from whatssound.models import SessionId
@@ -27,10 +27,16 @@ class Place:
     """A room whose view a test sets."""
 
     def __init__(self, view: RoomView = VIEW, *, plan: str | None = None) -> None:
-        self.view = view
+        self.view: RoomView | None = view
         self.clock = LoopClock()
-        self.meter = Meter(self.clock)
-        self.spending = Spending(ROOM, self.meter, plan, lambda: self.view, self.clock)
+        self.meter = Meter(self.clock, plan)
+        self.spending = self.meter.open(ROOM, lambda: self.view)
+
+    @property
+    def room(self) -> RoomBudget:
+        """The room's part of the budget."""
+        (room,) = self.meter.budget().rooms
+        return room
 
 
 def test_sends_beyond_the_budget_wait_and_keep_their_order() -> None:
@@ -47,7 +53,7 @@ def test_sends_beyond_the_budget_wait_and_keep_their_order() -> None:
         steps = [later - earlier for earlier, later in pairwise(at[29:])]
         refill = CLIENT_SHARE * 500 * 50 / 60
         assert steps == pytest.approx([100 / refill] * 30, rel=1e-6)
-        assert place.spending.room().paced == 30
+        assert place.room.paced == 30
 
     run_virtual(story)
 
@@ -70,7 +76,7 @@ def test_without_a_known_plan_nothing_waits() -> None:
         for _ in range(1_000):
             await place.spending.pace("broadcast")
         assert place.clock.monotonic() == started
-        budget = place.meter.budget(None, (place.spending.room(),), place.spending.events_per_second)
+        budget = place.meter.budget()
         assert (budget.share, budget.headroom) == (None, None)
 
     run_virtual(story)
@@ -94,10 +100,11 @@ def test_a_named_plan_overrides_what_the_database_takes_it_for() -> None:
 
     async def story() -> None:
         place = Place(replace(VIEW, events_per_second=100, budget=50.0), plan="team")
-        assert place.spending.events_per_second == 2_500
-        assert place.spending.room().budget == 1_250
+        budget = place.meter.budget()
+        assert (budget.plan, budget.events_per_second) == ("team", 2_500)
+        assert place.room.budget == 1_250
         early = Place(replace(VIEW, events_per_second=None, budget=None), plan="team")
-        assert early.spending.room().budget == 2_500
+        assert early.room.budget == 2_500
 
     run_virtual(story)
 
@@ -122,7 +129,7 @@ def test_an_unknown_plan_is_refused() -> None:
 )
 def test_a_room_is_estimated_by_its_feed(view: RoomView, estimate: float) -> None:
     async def story() -> None:
-        assert Place(view).spending.room().estimate == pytest.approx(estimate, rel=1e-6)
+        assert Place(view).room.estimate == pytest.approx(estimate, rel=1e-6)
 
     run_virtual(story)
 
@@ -130,8 +137,8 @@ def test_a_room_is_estimated_by_its_feed(view: RoomView, estimate: float) -> Non
 def test_the_budget_adds_rooms_up_and_says_what_is_left() -> None:
     async def story() -> None:
         place = Place(replace(VIEW, chat_path="stored"))
-        rooms = (place.spending.room(), place.spending.room())
-        budget = place.meter.budget("pro", rooms, 500)
+        place.meter.open(ROOM, lambda: place.view)
+        budget = place.meter.budget()
         assert budget.estimate == pytest.approx(404)
         assert budget.share == pytest.approx(404 / 500)
         assert budget.headroom == pytest.approx(96)
@@ -143,7 +150,7 @@ def test_the_budget_adds_rooms_up_and_says_what_is_left() -> None:
 def test_what_goes_and_comes_is_counted_for_room_and_client() -> None:
     async def story() -> None:
         place = Place()
-        other = Spending(ROOM, place.meter, None, lambda: place.view, place.clock)
+        other = place.meter.open(ROOM, lambda: place.view)
         listener: LinkListener = Counted(Ear(), place.spending)
         arrivals: list[Mapping[str, Any]] = [{}, {}]
         for payload in arrivals:
@@ -159,9 +166,8 @@ def test_what_goes_and_comes_is_counted_for_room_and_client() -> None:
             place.spending.sent(event)
         other.sent("broadcast")
         other.received()
-        room = place.spending.room()
-        assert (room.sent, room.received) == (2, 5)
-        budget = place.meter.budget(None, (room, other.room()), 500)
+        budget = place.meter.budget()
+        assert [(room.sent, room.received) for room in budget.rooms] == [(2, 5), (1, 1)]
         assert (budget.sent, budget.received) == (3, 6)
         assert budget.received_per_second == pytest.approx(6.0)  # in the first second
 
@@ -190,5 +196,20 @@ def test_a_counted_listener_passes_everything_on() -> None:
             "left t",
             "refused t",
         ]
+
+    run_virtual(story)
+
+
+def test_a_closed_session_is_no_longer_in_the_budget_but_what_it_sent_is() -> None:
+    async def story() -> None:
+        place = Place()
+        place.spending.sent("broadcast")
+        place.view = None
+        await place.spending.pace("broadcast")
+        budget = place.meter.budget()
+        assert (budget.rooms, budget.sent, budget.events_per_second) == ((), 1, None)
+        for _ in range(100):
+            place.meter.open(ROOM, lambda: None)
+        assert len(vars(place.meter)["_rooms"]) == 1
 
     run_virtual(story)

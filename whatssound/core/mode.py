@@ -64,6 +64,11 @@ class ModeChooser:
         self.refused = False
 
     @property
+    def info(self) -> FeedInfo:
+        """What the database said last."""
+        return self._info
+
+    @property
     def is_unavailable(self) -> bool:
         """Whether nothing but frames will do, and there are none for us."""
         return self._feed == "frames" and not self._has_frames()
