@@ -157,6 +157,7 @@ class Connection:
                 raise self._gave_up(ended)
             delay = backoff.next_delay(ended.reason, self._chance())
             self.reconnects += 1
+            self._wake.clear()  # who hears of this may know that it need not wait
             self._become(
                 StatusChanged(
                     status=Status.RECONNECTING,
@@ -205,7 +206,6 @@ class Connection:
                 await link.renew_token(token)
 
     async def _pause(self, seconds: float) -> None:
-        self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

@@ -185,7 +185,10 @@ class Feed:
 
     def refused(self, topic: str, detail: str) -> None:
         """A join was refused. Without frames there are still Postgres Changes, if that will do."""
-        if topic != self._frames_topic or from_text(detail) is not Reason.UNAUTHORIZED:
+        if from_text(detail) is not Reason.UNAUTHORIZED:
+            return
+        self._resync.hurry()  # the log says so if the session has ended
+        if topic != self._frames_topic:
             return
         self.switch.refuse()
         if self.switch.is_unavailable:

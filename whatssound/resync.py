@@ -108,7 +108,9 @@ class Resync:
 
     def hurry(self) -> None:
         """Something is certain to be missing: asks at once, or in a large room within a second."""
-        self._overdue.hurry(known=self._delivery.sequencer.known, due=self._clock.monotonic() + self.spread())
+        due = self._clock.monotonic() + self.spread()
+        self._overdue.hurry(known=self._delivery.sequencer.known, due=due)
+        self._next_look = min(self._next_look, due)
         self.wake()
 
     def wake(self) -> None:

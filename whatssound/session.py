@@ -383,12 +383,12 @@ class Session:
         if event.status is Status.LIVE:
             self._went_live.set()
         self._streams.publish(event)
-        if (
-            event.status is Status.RECONNECTING
-            and event.reason in _HOPELESS
-            and not self._parts().room.feed.excuses_refusal()
-        ):
-            self._refused(event)
+        if event.status is Status.RECONNECTING and event.reason in _HOPELESS:
+            room = self._parts().room
+            if room.feed.excuses_refusal():
+                room.connection.retry_now()  # what was refused is not asked for again
+            else:
+                self._refused(event)
 
     def _refused(self, event: StatusChanged) -> None:
         session = self._parts().room.state.session

@@ -28,15 +28,16 @@ from whatssound.errors import (
     OutcomeUnknownError,
     ProtocolError,
     QueueConflictError,
+    RateLimitedError,
     RequestTimeoutError,
     SessionClosedError,
     SessionEndedError,
 )
-from whatssound.events import Event, QueueChanged
+from whatssound.events import Event, QueueChanged, ReactionsCounted
 from whatssound.features import Features
 from whatssound.feed import Feed
 from whatssound.gateway import Gateway
-from whatssound.models import Member, QueueItem, SessionId, SessionInfo, SessionSettings, UserId
+from whatssound.models import FeedInfo, Member, QueueItem, SessionId, SessionInfo, SessionSettings, UserId
 from whatssound.outbox import Outbox
 from whatssound.ports import JoinSpec
 from whatssound.room import Room
@@ -178,6 +179,19 @@ def test_a_message_is_shown_broadcast_and_handed_to_the_outbox() -> None:
                 "¡Temazo!",
             )
             assert uuid7_unix_ms(receipt.id) == LoopClock().unix_ms()
+            assert desk.room.outbox.waiting == 1
+            assert [message.content for message in desk.state.messages] == ["¡Temazo!"]
+
+    run_virtual(main)
+
+
+def test_where_chat_is_stored_first_nothing_is_broadcast() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            desk.room.feed.switch.told(FeedInfo(frames=True, tick_ms=500, chat_path="stored"), may_join=True)
+            assert desk.features.state.chat_path == "stored"
+            await desk.features.chat.send("¡Temazo!")
+            assert desk.pushed == []
             assert desk.room.outbox.waiting == 1
             assert [message.content for message in desk.state.messages] == ["¡Temazo!"]
 
@@ -553,6 +567,109 @@ def test_typing_that_could_not_be_told_is_told_later() -> None:
             assert len(desk.pushed) == 1
 
     run_virtual(main)
+
+
+def test_nobody_is_told_of_typing_in_a_large_room() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            desk.state.occupancy = 301
+            desk.room.feed.switch.look()
+            assert desk.features.state.room_mode == "large"
+            await desk.features.typing.start()
+            await desk.features.typing.stop()
+            assert desk.pushed == []
+
+    run_virtual(main)
+
+
+# --- reactions
+
+
+def framing(desk: Desk) -> None:
+    desk.room.feed.switch.told(FeedInfo(frames=True), may_join=True)
+    assert desk.features.state.feed == "frames"
+
+
+async def react(desk: Desk, *reactions: str, seconds: float = 1.0) -> None:
+    task = asyncio.create_task(desk.features.reactions.run())
+    for reaction in reactions:
+        await desk.features.reactions.send(reaction)
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def test_reactions_of_a_moment_are_one_call_and_show_with_the_frame() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            framing(desk)
+            desk.rpc.always("send_reactions", {"accepted": 3, "dropped": 1, "last_seq": 0})
+            await react(desk, "🔥", "🔥", "❤️", "🔥")
+            assert desk.rpc.made("send_reactions") == [{"p_session_id": ID, "p_counts": {"🔥": 3, "❤️": 1}}]
+            assert desk.features.reactions.dropped == 1
+            assert desk.features.reactions.counts == {}
+            assert desk.pushed == []
+
+    run_virtual(main)
+
+
+def test_many_reactions_are_sent_in_portions() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            framing(desk)
+            desk.rpc.always("send_reactions", {})
+            await react(desk, *["🔥"] * 120, seconds=3)
+            assert [call["p_counts"] for call in desk.rpc.made("send_reactions")] == [
+                {"🔥": 50},
+                {"🔥": 50},
+                {"🔥": 20},
+            ]
+
+    run_virtual(main)
+
+
+def test_without_frames_reactions_are_broadcast_and_shown_at_once() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            await react(desk, "🔥", "🔥")
+            [(event, payload)] = desk.pushed
+            assert (event, payload["event"]) == ("broadcast", "reaction")
+            assert payload["payload"] == {"user_id": ANA, "counts": {"🔥": 2}}
+            assert desk.events == [ReactionsCounted(counts={"🔥": 2})]
+            assert desk.features.state.reactions == desk.features.reactions.counts == {"🔥": 2}
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("frames", [True, False])
+def test_reactions_that_cannot_be_sent_are_dropped_and_counted(frames: bool) -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            if frames:
+                framing(desk)
+                desk.rpc.always("send_reactions", RateLimitedError("rate_limited", "slower"))
+            else:
+                desk.links.last.end(Reason.CLOSED)
+            await react(desk, "🔥", "🔥")
+            assert desk.features.reactions.dropped == 2
+            await react(desk, *["🔥"] * 1_001, seconds=0.1)
+            assert desk.features.reactions.dropped == 3, "more than are held at a time"
+            assert desk.events == []
+
+    run_virtual(main)
+
+
+def test_what_is_no_reaction_is_refused_at_once() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            for text in ("", "🔥 🔥", "x" * 33):
+                with pytest.raises(InvalidInputError):
+                    await desk.features.reactions.send(text)
+
+    run_virtual(main)
+
+
+# --- presence
 
 
 def test_presence_is_tracked_again_after_every_join() -> None:

@@ -14,6 +14,7 @@ from whatssound.core.reasons import Reason
 from whatssound.errors import (
     BannedError,
     ConnectionRefusedByServerError,
+    FramesUnavailableError,
     MessageRejectedError,
     NotSignedInError,
     ServerError,
@@ -27,6 +28,7 @@ from whatssound.errors import (
 from whatssound.events import (
     ChatMessage,
     Event,
+    FeedChanged,
     MemberChanged,
     StateResynced,
     Status,
@@ -609,5 +611,125 @@ def test_readers_end_with_the_session() -> None:
             await settle()
             stage.links.last.listener.broadcast(f"session:{ID}", "typing", TYPING)
         assert [type(event) for event in await reading] == [TypingStarted, StatusChanged]
+
+    run_virtual(main)
+
+
+# --- frames
+
+FRAMES = f"session:{ID}:frames"
+FEED = {"frames": True, "tick_ms": 0, "chat_path": "broadcast", "joinable": True}
+
+
+def framing(config: SessionConfig | None = None, *, joins: bool = True, **feed: Any) -> Stage:
+    stage = Stage(config, joins=joins)
+    stage.rpc.always("session_snapshot", snapshot(feed={**FEED, **feed}))
+    return stage
+
+
+def test_it_is_live_once_both_topics_are_joined() -> None:
+    async def main() -> None:
+        stage = framing(joins=False)
+        task = asyncio.create_task(stage.session.__aenter__())
+        await settle()
+        link = stage.links.last
+        assert [(spec.topic, spec.replication) for spec in link.specs] == [(f"session:{ID}", False), (FRAMES, True)]
+        link.join(FRAMES)
+        await settle()
+        assert not task.done()
+        link.join(f"session:{ID}")
+        await settle()
+        session = await task
+        assert session.status is Status.LIVE
+        assert session.state.feed == "frames"
+        await session.__aexit__(None, None, None)
+
+    run_virtual(main)
+
+
+def test_refused_frames_are_done_without() -> None:
+    async def main() -> None:
+        stage = framing(joins=False)
+        reader = stage.session.events()
+        task = asyncio.create_task(stage.session.__aenter__())
+        await settle()
+        stage.links.last.refuse(FRAMES)
+        await settle()
+        assert len(stage.links.made) == 2, "at once"
+        [spec] = stage.links.last.specs
+        assert len(spec.changes) == 3
+        stage.links.last.join()
+        session = await task
+        assert session.status is Status.LIVE
+        assert session.state.feed == "changes"
+        await session.__aexit__(None, None, None)
+        events = [event async for event in reader]
+        assert [(event.feed, event.reason) for event in events if isinstance(event, FeedChanged)] == [
+            ("changes", "refused")
+        ]
+
+    run_virtual(main)
+
+
+def test_refused_frames_are_an_error_where_nothing_else_will_do() -> None:
+    async def main() -> None:
+        stage = framing(SessionConfig(feed="frames"), joins=False)
+        task = asyncio.create_task(stage.session.__aenter__())
+        await settle()
+        stage.links.last.refuse(FRAMES)
+        with pytest.raises(FramesUnavailableError, match="policies"):
+            await task
+        assert len(stage.links.made) == 1
+
+    run_virtual(main)
+
+
+def test_a_session_without_frames_is_an_error_where_nothing_else_will_do() -> None:
+    async def main() -> None:
+        stage = framing(SessionConfig(feed="frames"), frames=False)
+        with pytest.raises(FramesUnavailableError):
+            await stage.session.__aenter__()
+        assert stage.links.made == []
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(("named", "calls"), [(None, 13), (25, 13), (100, 4), (True, 13), ("x", 13), (10**6, 13)])
+def test_the_database_may_have_us_call_seldom(named: Any, calls: int) -> None:
+    async def main() -> None:
+        stage = framing()
+        stage.rpc.always("heartbeat", {"last_seq": 0, "occupancy": 7, "heartbeat_s": named})
+        async with stage.session:
+            await asyncio.sleep(310)
+            assert abs(len(stage.rpc.made("heartbeat")) - calls) <= 1
+
+    run_virtual(main)
+
+
+def test_chat_goes_at_once_where_it_is_stored_first() -> None:
+    async def main() -> None:
+        stage = framing(tick_ms=500, chat_path="stored")
+        async with stage.session as session:
+            receipt = await session.chat.send("hola")
+            await settle()
+            assert receipt.is_stored
+            assert not [push for push in stage.links.last.pushed if push[0] == "broadcast"]
+
+    run_virtual(main)
+
+
+def test_a_writer_asks_for_the_frame_that_its_words_wait_for() -> None:
+    async def main() -> None:
+        stage = framing(tick_ms=500, chat_path="stored")
+        stage.rpc.always(
+            "insert_messages", lambda params: {**stored(params), "frame": {"pending": True, "wait_ms": 200}}
+        ).always("flush_frame", {"sent": True, "pending": False, "wait_ms": 0, "to_seq": 1, "last_seq": 1})
+        async with stage.session as session:
+            await session.chat.send("hola")
+            await asyncio.sleep(0.19)
+            assert stage.rpc.made("flush_frame") == []
+            await asyncio.sleep(0.2)
+            assert stage.rpc.made("flush_frame") == [{"p_session_id": ID}]
+            assert session.stats().flushes == 1
 
     run_virtual(main)
