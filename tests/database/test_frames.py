@@ -204,3 +204,19 @@ async def test_ticks_are_dense_and_in_order_with_twelve_writers_and_many_flusher
     )
     assert len(ticked) > 3
     assert all(later["at"] - earlier["at"] >= 0.029 for earlier, later in itertools.pairwise(stamps))
+
+
+async def test_heartbeats_at_once_make_one_pulse(room: Room) -> None:
+    """After 20 s of silence in a room with a tick, many who call together send one pulse between them."""
+    await set_tick(room, 500)
+    await let_tick_pass(room)
+    await room.call(room.dj, "flush_frame", p_session_id=room.id)
+    for _ in range(5):
+        await let_tick_pass(room)
+        before = await payloads(room)
+        replies = await asyncio.gather(*(room.call(user(), "heartbeat", p_session_id=room.id) for _ in range(12)))
+
+        after = await payloads(room)
+        assert len(after) == len(before) + 1
+        assert (after[-1]["events"], after[-1]["last_seq"]) == ([], before[-1]["last_seq"])
+        assert {reply["last_seq"] for reply in replies} == {before[-1]["last_seq"]}
