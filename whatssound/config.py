@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from .errors import ConfigurationError
@@ -52,6 +53,10 @@ class OutboxConfig:
         max_bytes: bytes of UTF-8 that may wait.
         policy: what `Chat.send` does when full: ``wait``, ``reject`` (`OutboxFullError`) or ``drop_oldest`` (the oldest
             waiting message's receipt fails with reason ``dropped``; nothing vanishes without a word).
+        row_attempts: tries of a message over which the server alone fails (5xx), while it takes others in between,
+            before its receipt fails with reason ``server_error``. A server that fails for everything costs no message.
+        spool: a file that keeps accepted messages over restarts; None keeps them in memory. One process at a time; it
+            holds at most ``max_messages`` and ``max_bytes`` of all users and sessions together.
         drain_timeout: seconds that closing waits for the last batches.
     """
 
@@ -60,12 +65,16 @@ class OutboxConfig:
     max_messages: int = 10_000
     max_bytes: int = 8_000_000
     policy: OutboxPolicy = "wait"
+    row_attempts: int = 20
+    spool: Path | str | None = None
     drain_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        _positive(self, "interval", "batch_size", "max_messages", "max_bytes", "drain_timeout")
+        _positive(self, "interval", "batch_size", "max_messages", "max_bytes", "row_attempts", "drain_timeout")
         if self.batch_size > 500:
             raise ConfigurationError("batch_size", "the database takes at most 500 messages a call")
+        if self.spool is not None and not str(self.spool).strip():
+            raise ConfigurationError("spool", "is empty; give a file's path, or None")
         if self.policy not in ("wait", "reject", "drop_oldest"):
             raise ConfigurationError("policy", f"is {self.policy!r}; use 'wait', 'reject' or 'drop_oldest'")
 

@@ -25,6 +25,10 @@
     ├── FramesUnavailableError        ``feed="frames"``, and there are none for us
     ├── OutcomeUnknownError           a command may or may not have happened; its key is attached
     ├── OutboxFullError               no room for another message (policy ``reject``)
+    ├── SpoolError                    the file that keeps messages over restarts
+    │   ├── SpoolInUseError
+    │   ├── SpoolDamagedError
+    │   └── SpoolFullError
     ├── SlowReaderError               a reader fell so far behind that only events it must not lose were left
     ├── SessionClosedError            used after it was closed
     └── ProtocolError                 the server answered in a shape we do not know
@@ -299,7 +303,9 @@ class MessageRejectedError(WhatsSoundError):
     Attributes:
         message_id: the client-made id.
         reason: the row's refusal code (``slow_mode``, ``muted``, ``session_ended`` …), or ours: ``closed`` (before the
-            outcome was known), ``dropped`` (see `OutboxConfig.policy`), ``other_user`` (signed in since).
+            outcome was known), ``spooled`` (likewise, but kept on disk for the next run), ``dropped`` (see
+            `OutboxConfig.policy`), ``other_user`` (signed in since), ``server_error`` (see
+            `OutboxConfig.row_attempts`).
         retry_after: seconds until it may work, where known.
     """
 
@@ -415,6 +421,45 @@ class OutboxFullError(WhatsSoundError):
         self.waiting = waiting
         self.waiting_bytes = waiting_bytes
         super().__init__(f"the outbox is full ({waiting} messages, {waiting_bytes} bytes); wait and send again")
+
+
+class SpoolError(WhatsSoundError):
+    """The spool cannot be used; the message was not taken.
+
+    Attributes:
+        path: the spool's file.
+        problem: what is wrong and what to do.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"spool {path}: {problem}")
+
+
+class SpoolInUseError(SpoolError):
+    """Another process, or another client of this one, has the spool open."""
+
+    def __init__(
+        self,
+        path: str,
+        problem: str = "is open elsewhere; close the other client, or give each process a file of its own",
+    ) -> None:
+        super().__init__(path, problem)
+
+
+class SpoolDamagedError(SpoolError):
+    """The file is no spool, or it is damaged. It is left as it is."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.detail = detail
+        super().__init__(path, f"{detail}; move the file away to start with an empty one, and keep it for rescue")
+
+
+class SpoolFullError(SpoolError):
+    """The disk is full, or the spool holds as much as it may; the message was not taken."""
+
+    retryable = True
 
 
 class SlowReaderError(WhatsSoundError):

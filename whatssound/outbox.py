@@ -1,8 +1,11 @@
 """Chat on its way to the database: batched every 500 ms, bounded, sent again until its outcome is known.
 
 A message leaves the outbox only when the database has answered for its row: stored, duplicate (an earlier try had
-stored it), or rejected with a reason. Batches go one at a time, so a sender's order is kept. A batch that the database
-refuses as a whole is halved until the row at fault stands alone, so one poisoned row never costs the others.
+stored it), or rejected with a reason. Batches go one at a time, so a sender's order is kept. Refusals of a row, slow
+mode included, end on its receipt with ``retry_after``: whether words are still worth saying later is the app's to know.
+Limits of rate and a busy database pass by themselves, so those rows go again.
+
+With a spool a message is on the disk before `Outbox.put` returns, and is removed before its outcome is told.
 """
 
 from __future__ import annotations
@@ -13,79 +16,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from .config import OutboxConfig
-from .core.backoff import Backoff
+from .core.backoff import Backoff, ceiling
 from .core.batching import Batcher
+from .core.isolation import Isolation, Step
 from .core.reasons import Reason
-from .errors import (
-    AuthenticationError,
-    MessageRejectedError,
-    NotSignedInError,
-    OutboxFullError,
-    ProtocolError,
-    RefusedError,
-    SessionClosedError,
-    WhatsSoundError,
-)
+from .errors import MessageRejectedError, OutboxFullError, SessionClosedError, SpoolError
 from .gateway import Gateway
 from .models import Message, StoredRow
 from .ports import Clock
+from .receipts import MessageReceipt
+from .spool import Spool
+from .storing import BatchResult, BatchStore, Outcome
+
+__all__ = ["MessageReceipt", "Outbox", "OutboxStats"]
 
 _log = logging.getLogger("whatssound.outbox")
 
-#: Row reasons that pass by themselves: the row goes again later instead of failing.
-_PASSING = frozenset({"rate_limited", "busy"})
-
-
-class MessageReceipt:
-    """What `Chat.send` returns: the message, and when it is stored.
-
-    Attributes:
-        message: what was sent; ``message.id`` was made here.
-    """
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self._outcome: asyncio.Future[StoredRow] = asyncio.get_running_loop().create_future()
-
-    def __repr__(self) -> str:
-        return f"<MessageReceipt {self.message.id} {'stored' if self.is_stored else 'pending'}>"
-
-    @property
-    def id(self) -> str:
-        """The message's id."""
-        return self.message.id
-
-    @property
-    def is_stored(self) -> bool:
-        """Whether the database has it."""
-        return self._outcome.done() and not self._outcome.cancelled() and self._outcome.exception() is None
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the outcome is known: stored or rejected."""
-        return self._outcome.done()
-
-    async def stored(self) -> StoredRow:
-        """Waits until the database has it.
-
-        Raises:
-            MessageRejectedError: it was refused; ``reason`` says why.
-        """
-        return await asyncio.shield(self._outcome)
-
-    def settle(self, outcome: StoredRow | MessageRejectedError) -> None:
-        """Sets the outcome, once."""
-        if self._outcome.done():
-            return
-        if isinstance(outcome, StoredRow):
-            self._outcome.set_result(outcome)
-        else:
-            self._outcome.set_exception(outcome)
-            # A receipt that nobody asks again is no defect: the rejection is an event, too.
-            self._outcome.exception()
+#: Seconds: the first and the longest wait of a message that was set aside, between two tries.
+_ASIDE_BASE, _ASIDE_CAP = 1.0, 60.0
+#: Reasons by which a message is given up here but stays in the spool.
+_KEPT = frozenset({"spooled", "other_user"})
 
 
 @dataclass(slots=True)
@@ -113,6 +64,8 @@ class Outbox:
         settled: called with each receipt and its outcome, once it is known.
         heard: called with each answer, which says how far the event log goes and what waits for a frame.
         author: answers the id of the user that the next call will be made as; None: whoever wrote the messages.
+        spool: keeps messages over restarts; it must be open. None: memory only.
+        user_id: whose messages of earlier runs `run` takes from the spool before anything else; None: nobody's.
     """
 
     def __init__(
@@ -123,26 +76,36 @@ class Outbox:
         clock: Clock,
         *,
         chance: Callable[[], float],
-        settled: Callable[[MessageReceipt, StoredRow | MessageRejectedError], None],
+        settled: Callable[[MessageReceipt, Outcome], None],
         heard: Callable[[Mapping[str, Any]], None],
         author: Callable[[], Awaitable[str | None]] | None = None,
+        spool: Spool | None = None,
+        user_id: str | None = None,
     ) -> None:
         self._session_id = session_id
-        self._gateway = gateway
         self._config = config
         self._clock = clock
         self._chance = chance
         self._settled = settled
         self._heard = heard
-        self._author = author
+        self._spool = spool
+        self._user_id = user_id
+        self._store = BatchStore(session_id, gateway, author)
         self._batcher: Batcher[MessageReceipt] = Batcher(
             interval=config.interval,
             size=config.batch_size,
             max_items=config.max_messages,
             max_bytes=config.max_bytes,
         )
+        self._isolation = Isolation(config.batch_size)
+        self._suspects: list[MessageReceipt] = []
+        self._at_fault: dict[MessageReceipt, int] = {}  # and how many answers there had been at its last try
+        self._answers = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Condition()
+        self._loaded = asyncio.Event()
+        if spool is None or user_id is None:
+            self._loaded.set()
         self._taking = True
         self.stats = OutboxStats()
 
@@ -161,42 +124,69 @@ class Outbox:
         self._batcher.eager = eager
         self._changed.set()
 
+    # --- taking messages
+
     async def put(self, message: Message) -> MessageReceipt:
-        """Takes a message; from here on it is the outbox's duty.
+        """Takes a message; from here on it is the outbox's duty. Cancelled, it has not taken it.
 
         Raises:
             OutboxFullError: no room, and the policy is ``reject``.
             SessionClosedError: the session is closing.
+            SpoolError: the message cannot be kept on disk.
         """
-        size = len(message.content.encode()) + 100
+        await self._loaded.wait()  # what earlier runs left was said before
+        size = _size(message)
         async with self._room:
             while True:
-                if not self._taking:
-                    raise SessionClosedError("the session is closing and takes no more messages")
+                self._check_taking()
                 if self._batcher.fits(size):
                     break
                 await self._make_room()
+            if self._spool is not None:
+                await self._keep(self._spool, message)
             receipt = MessageReceipt(message)
             self._batcher.add(receipt, size, self._clock.monotonic())
         self.stats.accepted += 1
         self._changed.set()
         return receipt
 
+    def _check_taking(self) -> None:
+        if not self._taking:
+            raise SessionClosedError("the session is closing and takes no more messages")
+
+    async def _keep(self, spool: Spool, message: Message) -> None:
+        try:
+            await spool.put(message)
+            self._check_taking()
+        except (asyncio.CancelledError, SessionClosedError):
+            # It may be on the disk by now; who is told that it was not taken must not find it stored.
+            spool.retract(message)
+            raise
+
     async def _make_room(self) -> None:
         if self._config.policy == "drop_oldest":
             dropped = self._batcher.drop_oldest()
             if dropped is not None:
-                self._reject(dropped, "dropped", detail="the outbox was full")
+                result = BatchResult()
+                result.reject(dropped, "dropped", detail="the outbox was full")
+                await self._conclude(result)
                 return
         if self._config.policy == "reject":
             raise OutboxFullError(len(self._batcher), self._batcher.bytes_held)
         await self._room.wait()
 
+    # --- sending them
+
     async def run(self) -> None:
         """Sends batches until `close` has been called and everything is settled."""
+        await self._load()
         backoff = Backoff(base=0.2, cap=5.0, rate_limit_floor=1.0, hold=0.0)
         while True:
             due = self._batcher.due_at()
+            if due is None and len(self._batcher):
+                # Those set aside on suspicion are alone now: nobody is left to prove anything.
+                self._bring_back()
+                continue
             if due is None:
                 if not self._taking:
                     return
@@ -211,6 +201,22 @@ class Outbox:
             await self._send(self._batcher.take(self._clock.monotonic()), backoff)
             async with self._room:
                 self._room.notify_all()
+
+    async def _load(self) -> None:
+        """Takes what earlier runs left; it goes first, and may go beyond the bounds, which it has kept on disk."""
+        if self._loaded.is_set() or self._spool is None or self._user_id is None:
+            return
+        try:
+            left = await self._spool.take(self._user_id, self._session_id)
+        except SpoolError as error:
+            _log.error("what earlier runs left cannot be read and waits for the next: %s", error)
+            left = []
+        now = self._clock.monotonic()
+        for entry in left:
+            receipt = MessageReceipt(entry.message, spooled=True, tries=entry.tries)
+            self._batcher.add(receipt, _size(entry.message), now)
+        self.stats.accepted += len(left)
+        self._loaded.set()
 
     async def _sleep_or_change(self, seconds: float) -> None:
         # Woken by a full batch or by closing; `due_at` is asked again either way.
@@ -229,130 +235,141 @@ class Outbox:
         self._changed.set()
 
     def abandon(self, reason: str) -> int:
-        """Rejects everything that is still held and returns how many messages that were."""
+        """Gives up everything that is still held and returns how many messages that were.
+
+        Args:
+            reason: what the receipts say; with a spool they say ``spooled``, since the next run sends them.
+        """
         self._taking = False
+        self._loaded.set()
         left = self._batcher.take_all()
+        result = BatchResult()
         for receipt in left:
-            self._reject(receipt, reason, detail="closed before the database answered; it may be stored all the same")
+            if self._spool is not None:
+                result.reject(receipt, "spooled", detail="closed before it was stored; the next run sends it")
+            else:
+                detail = "closed before the database answered; it may be stored all the same"
+                result.reject(receipt, reason, detail=detail)
+        if self._spool is not None:
+            self._spool.release([receipt.message for receipt in left])
+        self._tell(result)
         return len(left)
 
     # --- one batch
 
     async def _send(self, batch: list[MessageReceipt], backoff: Backoff) -> None:
-        again, wait = await self._store(batch)
-        if again:
-            self.stats.retried += len(again)
-            delay = max(wait, backoff.next_delay(Reason.CLOSED, self._chance()))
-        else:
-            backoff.ended(held_for=1.0)
-            delay = 0.0
-        positions = {at for at, receipt in enumerate(batch) if receipt in again}
-        if delay:
-            # The batch stays "under way" meanwhile, so that nothing overtakes it.
-            await self._clock.sleep(delay)
-        self._batcher.settle(keep=positions)
-
-    async def _store(self, batch: Sequence[MessageReceipt]) -> tuple[set[MessageReceipt], float]:
-        """Stores a batch; returns what must go again, and the seconds the server asked for."""
-        try:
-            batch = await self._still_ours(batch)
-            if not batch:
-                return set(), 0.0
-            rows = [{"id": receipt.message.id, "content": receipt.message.content} for receipt in batch]
-            answer = await self._gateway.once("insert_messages", {"p_session_id": self._session_id, "p_messages": rows})
-        except RefusedError as error:
-            return await self._refused(batch, error)
-        except AuthenticationError as error:
-            # Tokens come back (the app signs in again, the auth server returns); the words do not, so they are kept.
-            _log.warning("chat waits for a valid token: %s", error)
-            return set(batch), 1.0
-        except WhatsSoundError as error:
-            if not error.retryable:
-                return await self._refused(batch, error)
-            return set(batch), float(getattr(error, "retry_after", None) or 0.0)
-        self.stats.batches += 1
-        self.stats.rows += len(batch)
-        return self._answered(batch, answer)
-
-    async def _still_ours(self, batch: Sequence[MessageReceipt]) -> Sequence[MessageReceipt]:
-        """Rejects what somebody else wrote: words must never be stored under another name.
-
-        Raises:
-            WhatsSoundError: nobody is signed in at the moment, or that cannot be told.
-        """
-        if self._author is None:
-            return batch
-        author = await self._author()
-        if author is None:
-            raise NotSignedInError
-        for receipt in batch:
-            if receipt.message.user_id != author:
-                self._reject(receipt, "other_user", detail="its author has signed out and somebody else has signed in")
-        return [receipt for receipt in batch if receipt.message.user_id == author]
-
-    async def _refused(
-        self, batch: Sequence[MessageReceipt], error: WhatsSoundError
-    ) -> tuple[set[MessageReceipt], float]:
-        if error.retryable:
-            return set(batch), float(getattr(error, "retry_after", None) or 0.0)
-        if len(batch) > 1 and not isinstance(error, ProtocolError) and getattr(error, "code", "") not in _WHOLE:
-            middle = len(batch) // 2
-            first, wait_first = await self._store(batch[:middle])
-            if first:
-                # Order: the second half must not pass what is still missing of the first.
-                return first | set(batch[middle:]), wait_first
-            return await self._store(batch[middle:])
-        for receipt in batch:
-            self._reject(
-                receipt,
-                getattr(error, "code", type(error).__name__),
-                retry_after=getattr(error, "retry_after", None),
-                detail=str(error),
-            )
-        return set(), 0.0
-
-    def _answered(self, batch: Sequence[MessageReceipt], answer: dict[str, Any]) -> tuple[set[MessageReceipt], float]:
-        try:
-            rows = [StoredRow.model_validate(row) for row in answer["results"]]
-        except (KeyError, TypeError, ValidationError) as error:
-            # What was stored is not known, so it goes again; the ids make that harmless.
-            _log.warning("%s", ProtocolError(f"insert_messages answered in an unknown shape: {error}"))
-            return set(batch), 1.0
-        by_id = {row.id: row for row in rows}
-        again: set[MessageReceipt] = set()
-        wait = 0.0
-        for receipt in batch:
-            row = by_id.get(receipt.message.id)
-            if row is None or (row.status == "rejected" and row.reason in _PASSING):
-                again.add(receipt)
-                wait = max(wait, (row.retry_after or 0.0) if row else 0.0)
-            elif row.status == "rejected":
-                detail = "" if row.detail is None else str(row.detail)
-                self._reject(receipt, row.reason or "rejected", retry_after=row.retry_after, detail=detail)
-            else:
-                self._stored(receipt, row)
-        self._heard(answer)
-        return again, wait
-
-    def _stored(self, receipt: MessageReceipt, row: StoredRow) -> None:
-        if receipt.is_settled:
-            return  # given up meanwhile, and said so
-        if row.status == "duplicate":
-            self.stats.duplicates += 1
-        self.stats.stored += 1
-        receipt.settle(row)
-        self._settled(receipt, row)
-
-    def _reject(
-        self, receipt: MessageReceipt, reason: str, *, retry_after: float | None = None, detail: str = ""
-    ) -> None:
-        if receipt.is_settled:
+        result = await self._store.store(batch)
+        self.stats.batches += result.batches
+        self.stats.rows += result.rows
+        if result.answers:
+            self._answered(result.answers)
+        step = Step.AGAIN
+        if result.server_error and batch[0] in self._at_fault:
+            await self._failed_again(batch[0], result)
+            await self._conclude(result)
             return
-        self.stats.rejected += 1
-        error = MessageRejectedError(receipt.message.id, reason, retry_after=retry_after, detail=detail)
-        receipt.settle(error)
-        self._settled(receipt, error)
+        await self._conclude(result)
+        for answer in result.heard:
+            self._heard(answer)
+        at_once = False
+        if result.server_error:
+            step = self._isolation.failed(len(batch), company=self._batcher.has_company)
+            if step is Step.PROBE:
+                step = self._isolation.probed(await self._store.answers())
+                at_once = step is Step.AGAIN
+        elif result.again:
+            self._isolation.interrupted()
+        self._batcher.limit = self._isolation.limit
+        self.stats.retried += len(result.again)
+        if step is Step.SET_ASIDE:
+            self._suspects.append(batch[0])
+            self._batcher.set_aside(None)
+            return
+        if not result.again:
+            backoff.ended(held_for=1.0)
+        elif not at_once:
+            # The batch stays "under way" meanwhile, so that nothing overtakes it.
+            await self._clock.sleep(max(result.wait, backoff.next_delay(Reason.CLOSED, self._chance())))
+        self._batcher.settle(keep={at for at, receipt in enumerate(batch) if receipt in result.again})
+        if step is Step.BRING_BACK:
+            self._bring_back()
+
+    def _bring_back(self) -> None:
+        self._suspects.clear()
+        self._batcher.bring_back()
+
+    def _answered(self, answers: int) -> None:
+        self._answers += answers
+        if self._isolation.answered():
+            for receipt in self._suspects:
+                _log.warning("set aside a message over which the server fails: %s", receipt.id)
+                self._at_fault[receipt] = self._answers
+            self._suspects.clear()
+            self._batcher.postpone(self._clock.monotonic() + _ASIDE_BASE)
+
+    async def _failed_again(self, receipt: MessageReceipt, result: BatchResult) -> None:
+        """Counts a server error against a message, if the server has taken others since the last; else it is none."""
+        if self._at_fault[receipt] < self._answers:
+            self._at_fault[receipt] = self._answers
+            receipt.tries += 1
+            await self._note_tries(receipt)
+        if receipt.tries >= self._config.row_attempts:
+            result.again.clear()
+            detail = f"the server failed over it {receipt.tries} times, and took others; it may be stored all the same"
+            result.reject(receipt, "server_error", detail=detail)
+            self._batcher.settle()
+            return
+        self.stats.retried += 1
+        self._batcher.set_aside(self._clock.monotonic() + ceiling(receipt.tries + 1, _ASIDE_BASE, _ASIDE_CAP))
+
+    async def _note_tries(self, receipt: MessageReceipt) -> None:
+        if self._spool is None:
+            return
+        try:
+            await self._spool.set_tries(receipt.message, receipt.tries)
+        except SpoolError as error:
+            _log.warning("the tries of a message are not noted, so the next run starts counting anew: %s", error)
+
+    # --- outcomes
+
+    async def _conclude(self, result: BatchResult) -> None:
+        """Removes from the spool what is settled, then tells; in this order, so that nothing told is sent again."""
+        try:
+            if self._spool is not None:
+                await self._forget(self._spool, result.outcomes)
+        finally:
+            self._tell(result)
+
+    async def _forget(self, spool: Spool, outcomes: Sequence[tuple[MessageReceipt, Outcome]]) -> None:
+        kept = [receipt.message for receipt, outcome in outcomes if _is_kept(outcome)]
+        done = [receipt.message for receipt, outcome in outcomes if not _is_kept(outcome)]
+        spool.release(kept)
+        if not done:
+            return
+        try:
+            await spool.remove(done)
+        except SpoolError as error:
+            _log.warning("%d settled messages stay in the spool and go again in the next run: %s", len(done), error)
+
+    def _tell(self, result: BatchResult) -> None:
+        for receipt, outcome in result.outcomes:
+            self._at_fault.pop(receipt, None)
+            if receipt.is_settled:
+                continue  # given up meanwhile, and said so
+            if isinstance(outcome, StoredRow):
+                self.stats.stored += 1
+                self.stats.duplicates += outcome.status == "duplicate"
+            else:
+                self.stats.rejected += 1
+                if receipt.spooled and not _is_kept(outcome):
+                    _log.warning("a message of an earlier run was rejected: %s", outcome)
+            receipt.settle(outcome)
+            self._settled(receipt, outcome)
 
 
-#: Refusals that are about the caller or the session, not about a row: halving the batch would change nothing.
-_WHOLE = frozenset({"session_not_found", "session_ended", "banned", "not_allowed"})
+def _is_kept(outcome: Outcome) -> bool:
+    return isinstance(outcome, MessageRejectedError) and outcome.reason in _KEPT
+
+
+def _size(message: Message) -> int:
+    return len(message.content.encode()) + 100

@@ -291,6 +291,104 @@ def test_an_answer_that_cannot_be_read_leaves_the_outcome_open(nonsense: dict[st
     run_virtual(main)
 
 
+# --- a row over which the server fails
+
+
+class Poisoned:
+    """A database that fails over some words, and takes the rest."""
+
+    def __init__(self, *, broken: bool = False, reads: bool = True) -> None:
+        self.broken = broken
+        self.reads = reads
+        self.contents: list[str] = []
+        self.calls = 0
+
+    async def call(self, function: str, params: Mapping[str, Any], *, within: float) -> dict[str, Any]:
+        self.calls += 1
+        await asyncio.sleep(0.01)
+        if function == "events_since":
+            if not self.reads:
+                raise ServerError(503, "away")
+            return {"events": []}
+        if self.broken or any("poison" in row["content"] for row in params["p_messages"]):
+            raise ServerError(500, "internal error")
+        self.contents += [row["content"] for row in params["p_messages"]]
+        return stored(params)
+
+
+@pytest.mark.parametrize("where", [{0}, {5}, {19}, {3, 4}, {2, 9, 17}, set(range(4, 6))])
+def test_a_row_that_makes_the_server_fail_is_isolated_and_told(where: set[int]) -> None:
+    async def main() -> None:
+        table = Poisoned()
+        box = Box(table, OutboxConfig(row_attempts=3, batch_size=8))
+        texts = [f"{number:02}{'-poison' if number in where else ''}" for number in range(20)]
+        receipts = [await box.say(text) for text in texts]
+        good = [receipt.stored() for receipt in receipts if "poison" not in receipt.message.content]
+        async with asyncio.timeout(600):
+            await asyncio.gather(*good)
+        assert table.contents == [text for text in texts if "poison" not in text], "in order"
+        told = asyncio.gather(*(receipt.stored() for receipt in receipts), return_exceptions=True)
+        for number in range(2_000):
+            if told.done():
+                break
+            await box.say(f"later {number}")  # company, whose answers prove it
+            await asyncio.sleep(1.0)
+        await box.close()
+        for receipt, outcome in zip(receipts, await told, strict=True):
+            if "poison" in receipt.message.content:
+                assert isinstance(outcome, MessageRejectedError)
+                assert outcome.reason == "server_error"
+                assert "may be stored all the same" in str(outcome)
+            else:
+                assert isinstance(outcome, StoredRow)
+
+    run_virtual(main)
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    messages=st.integers(1, 30),
+    seconds=st.floats(1, 3_000),
+    size=st.integers(1, 20),
+    reads=st.booleans(),
+)
+def test_an_outage_costs_no_message_and_no_order(
+    seed: int, messages: int, seconds: float, size: int, reads: bool
+) -> None:
+    async def main() -> None:
+        table = Poisoned(broken=True, reads=reads)
+        box = Box(table, OutboxConfig(row_attempts=1, batch_size=size), seed)
+        receipts = []
+        chance = Random(seed)
+        for number in range(messages):
+            receipts.append(await box.say(f"{number:03}"))
+            await asyncio.sleep(chance.random() * seconds / messages)
+        table.broken = False
+        table.reads = True
+        await box.close()
+        assert all(receipt.is_stored for receipt in receipts)
+        assert sorted(table.contents) == [f"{number:03}" for number in range(messages)]
+        if not reads:
+            assert table.contents == sorted(table.contents)
+
+    run_virtual(main)
+
+
+def test_a_row_alone_is_kept_for_as_long_as_nothing_proves_its_fault() -> None:
+    async def main() -> None:
+        table = Poisoned()
+        box = Box(table, OutboxConfig(row_attempts=1))
+        receipt = await box.say("poison")
+        await asyncio.sleep(3_600)
+        assert not receipt.is_settled
+        assert table.calls < 3_600, "it backs off"
+        assert box.outbox.abandon("closed") == 1
+        await box.close()
+
+    run_virtual(main)
+
+
 # --- bounds and policies
 
 
@@ -459,6 +557,10 @@ class ChatTable:
         self.sizes: list[int] = []
 
     async def call(self, function: str, params: Mapping[str, Any], *, within: float) -> dict[str, Any]:
+        if function == "events_since":  # the probe
+            if self.chance.random() < self.failures:
+                raise ServerError(500, "oops")
+            return {"events": []}
         assert function == "insert_messages"
         rows = params["p_messages"]
         self.sizes.append(len(rows))

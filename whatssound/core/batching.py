@@ -5,12 +5,15 @@ batch, since the words were broadcast before. *Eager*: the first message goes at
 under way, or within ``interval`` after that began, makes the next one; right where the batch is how others hear of it.
 By both, ``size`` waiting messages go at once.
 
+A row that seems to make every batch fail can be set aside, with a time of its own, so that it holds up nobody.
+
 One batch is under way at a time, so that a sender's order is kept. Nothing leaves the batcher but by `settle`, so
 nothing is lost between batches.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -24,7 +27,9 @@ class _Waiting(Generic[T]):
     item: T
     size: int
     since: float
+    place: int
     tried: bool = False
+    aside_until: float | None = None
 
 
 class Batcher(Generic[T]):
@@ -38,6 +43,7 @@ class Batcher(Generic[T]):
 
     Attributes:
         eager: by which rule batches go; may be changed at any time.
+        limit: items of the next batches at most; ``size`` unless somebody looks for an item at fault.
     """
 
     def __init__(self, *, interval: float, size: int, max_items: int, max_bytes: int) -> None:
@@ -47,13 +53,16 @@ class Batcher(Generic[T]):
         self._max_bytes = max_bytes
         self._waiting: deque[_Waiting[T]] = deque()
         self._under_way: list[_Waiting[T]] = []
+        self._aside: list[_Waiting[T]] = []
+        self._places = itertools.count()
         self._bytes = 0
         self._draining = False
         self._last_began = -math.inf
         self.eager = False
+        self.limit = size
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._under_way)
+        return len(self._waiting) + len(self._under_way) + len(self._aside)
 
     @property
     def bytes_held(self) -> int:
@@ -68,7 +77,7 @@ class Batcher(Generic[T]):
 
     def add(self, item: T, size: int, now: float) -> None:
         """Adds an item that `fits`."""
-        self._waiting.append(_Waiting(item, size, now))
+        self._waiting.append(_Waiting(item, size, now, next(self._places)))
         self._bytes += size
 
     def drop_oldest(self) -> T | None:
@@ -90,23 +99,37 @@ class Batcher(Generic[T]):
 
     def due_at(self) -> float | None:
         """Returns when the next batch should go (possibly past); None if nothing waits or a batch is under way."""
-        if self._under_way or not self._waiting:
+        if self._under_way:
             return None
+        moments = [entry.aside_until for entry in self._aside if entry.aside_until is not None]
+        if self._waiting:
+            moments.append(self._next_at())
+        return min(moments, default=None)
+
+    def _next_at(self) -> float:
         first = self._waiting[0].since
         if self._draining or len(self._waiting) >= self._size:
             return first
         return max(first, self._last_began + self._interval) if self.eager else first + self._interval
 
     def take(self, now: float) -> list[T]:
-        """Takes the next batch if it is due at ``now``, oldest first; an empty list otherwise."""
-        due = self.due_at()
-        if due is None or due > now:
+        """Takes the next batch if it is due at ``now``, oldest first; an empty list otherwise.
+
+        What was set aside goes alone, and only when nothing else is due.
+        """
+        if self._under_way:
             return []
-        self._last_began = now
-        while self._waiting and len(self._under_way) < self._size:
-            entry = self._waiting.popleft()
-            entry.tried = True
-            self._under_way.append(entry)
+        if self._waiting and self._next_at() <= now:
+            self._last_began = now
+            while self._waiting and len(self._under_way) < min(self._size, self.limit):
+                entry = self._waiting.popleft()
+                entry.tried = True
+                self._under_way.append(entry)
+        else:
+            due = [entry for entry in self._aside if entry.aside_until is not None and entry.aside_until <= now]
+            if due:
+                self._aside.remove(due[0])
+                self._under_way = [due[0]]
         return [entry.item for entry in self._under_way]
 
     def settle(self, keep: set[int] | None = None) -> None:
@@ -122,10 +145,41 @@ class Batcher(Generic[T]):
         self._under_way = []
         self._waiting.extendleft(reversed(kept))
 
+    # --- items that seem to be at fault
+
+    @property
+    def has_company(self) -> bool:
+        """Whether anything waits that was not set aside."""
+        return bool(self._waiting)
+
+    def set_aside(self, until: float | None) -> None:
+        """Ends the batch under way by setting its items aside.
+
+        Args:
+            until: when to try them again, each alone; None: not before `postpone` or `bring_back`.
+        """
+        for entry in self._under_way:
+            entry.aside_until = until
+        self._aside.extend(self._under_way)
+        self._under_way = []
+
+    def postpone(self, until: float) -> None:
+        """Gives those that were set aside without a time one."""
+        for entry in self._aside:
+            if entry.aside_until is None:
+                entry.aside_until = until
+
+    def bring_back(self) -> None:
+        """Puts those that were set aside without a time back to their places."""
+        back = [entry for entry in self._aside if entry.aside_until is None]
+        self._aside = [entry for entry in self._aside if entry.aside_until is not None]
+        self._waiting = deque(sorted([*back, *self._waiting], key=lambda entry: entry.place))
+
     def take_all(self) -> list[T]:
         """Empties the batcher and returns everything it held, oldest first."""
-        held = [entry.item for entry in self._under_way] + [entry.item for entry in self._waiting]
+        held = sorted([*self._under_way, *self._waiting, *self._aside], key=lambda entry: entry.place)
         self._waiting.clear()
         self._under_way = []
+        self._aside = []
         self._bytes = 0
-        return held
+        return [entry.item for entry in held]

@@ -224,3 +224,48 @@ def test_eager_batches_begin_an_interval_apart_and_nobody_waits_longer_than_that
             assert now == max(free_since, arrivals[batch[0]]), "as soon as it may, and no sooner"
             began.append(now)
             busy_until = now + takes
+
+
+def test_what_is_set_aside_holds_up_nobody_and_goes_alone_in_its_time() -> None:
+    subject = batcher()
+    for item in range(3):
+        subject.add(item, 1, now=10.0)
+    subject.limit = 1
+    assert subject.take(10.0) == [0]
+    subject.set_aside(None)
+    assert (len(subject), subject.bytes_held, subject.has_company) == (3, 3, True)
+    subject.limit = SIZE
+    assert subject.take(10.5) == [1, 2]
+    subject.settle()
+    assert not subject.has_company
+    assert subject.due_at() is None, "no time of its own yet"
+    subject.postpone(20.0)
+    assert subject.due_at() == 20.0
+    assert subject.take(19.9) == []
+    assert subject.take(20.0) == [0]
+    subject.settle()
+    assert (len(subject), subject.bytes_held) == (0, 0)
+
+
+def test_what_is_brought_back_stands_where_it_stood() -> None:
+    subject = batcher()
+    subject.limit = 1
+    for item in range(3):
+        subject.add(item, 1, now=10.0)
+    for item in range(2):
+        assert subject.take(11.0) == [item]
+        subject.set_aside(None)
+    subject.bring_back()
+    subject.limit = SIZE
+    assert subject.take(11.0) == [0, 1, 2]
+
+
+def test_everything_is_given_up_what_was_set_aside_included() -> None:
+    subject = batcher()
+    for item in range(3):
+        subject.add(item, 1, now=10.0)
+    subject.limit = 1
+    subject.take(11.0)
+    subject.set_aside(99.0)
+    assert subject.take_all() == [0, 1, 2]
+    assert (len(subject), subject.bytes_held, subject.due_at()) == (0, 0, None)
