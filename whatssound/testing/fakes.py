@@ -265,8 +265,14 @@ class FakeLink:
         Args:
             topic: which; None for every wanted topic, and for those that `set_joins` adds later.
             ready: whether to say that it flows.
+
+        Raises:
+            ValueError: the topic is not wanted.
+            RuntimeError: `run` has not been called.
         """
         if topic is not None:
+            if all(spec.topic != topic for spec in self.specs):
+                raise ValueError(f"{topic} is not among the joins")
             self._accept(topic, ready)
             return
         self._joins_later = True

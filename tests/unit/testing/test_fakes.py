@@ -83,6 +83,8 @@ async def test_a_link_that_does_not_run_cannot_be_played() -> None:
     link = FakeLinks()([JoinSpec(topic="t", private=True)])
     with pytest.raises(RuntimeError):
         link.join()
+    with pytest.raises(ValueError, match="other"):
+        link.join("other")
     with pytest.raises(RuntimeError):
         link.end(Reason.CLOSED)
     assert not await link.push("broadcast", {})
