@@ -10,6 +10,8 @@ from enum import StrEnum
 TRAFFIC = 4.5
 _PLAIN_AT = 0.3
 _REST_FROM = 1.9
+#: Seconds of the long outage. The official client's five attempts to come back are over after fifteen.
+OUTAGE = 20.0
 _FAULTS = 4
 _MORE = 1
 
@@ -125,6 +127,18 @@ def make_schedule(seed: int, clients: int, feed: str = "mixed") -> Schedule:
     kinds.append(Kind.LOST_RESPONSE)
     steps = [_draw(chance, kind, clients) for kind in kinds]
     return Schedule(seed, (plain, *sorted(steps, key=lambda step: step.at)), _feeds(seed, clients, feed))
+
+
+def make_outage(seed: int, clients: int, feed: str = "mixed") -> Schedule:
+    """Makes a schedule with one fault: for a while nobody reaches the project; a little later the traffic ends.
+
+    Args:
+        seed: decides the feeds.
+        clients: how many there are.
+        feed: how events reach the clients; ``mixed``: as the seed decides, client by client.
+    """
+    outage = Step(1.0, Kind.REFUSE, OUTAGE)
+    return Schedule(seed, (outage,), _feeds(seed, clients, feed), traffic=outage.ends + 3.0)
 
 
 def _feeds(seed: int, clients: int, feed: str) -> tuple[str, ...]:

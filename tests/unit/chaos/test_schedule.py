@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.faults.schedule import FEEDS, TRAFFIC, Kind, make_schedule
+from tests.integration.faults.schedule import FEEDS, OUTAGE, TRAFFIC, Kind, make_outage, make_schedule
 
 CLIENTS = 7
 
@@ -59,6 +59,14 @@ def test_every_room_has_both_feeds_unless_one_is_asked_for_and_the_faults_are_th
         single = make_schedule(seed, CLIENTS, feed)
         assert single.feeds == (feed,) * CLIENTS
         assert single.steps == mixed.steps
+
+
+def test_the_long_outage_hits_everybody_and_ends_before_the_traffic() -> None:
+    outage = make_outage(3, CLIENTS)
+    (step,) = outage.steps
+    assert (step.kind, step.target, step.seconds) == (Kind.REFUSE, None, OUTAGE)
+    assert step.ends < outage.traffic
+    assert outage.feeds == make_schedule(3, CLIENTS).feeds
 
 
 def test_each_client_has_each_feed_in_some_seed() -> None:
