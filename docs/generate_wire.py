@@ -46,7 +46,7 @@ _SAMPLE_ID = "00000000-0000-4000-8000-000000000001"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """All schemas by name: broadcasts, presence, rows of Postgres Changes, entries of the event log."""
+    """All schemas by name: broadcasts, frames, presence, rows of Postgres Changes, entries of the event log."""
     return {name: _schema(model) for name, model in _models().items()}
 
 
@@ -55,9 +55,23 @@ def _models() -> dict[str, type[BaseModel]]:
     tally = _pick(Tally, "up", "down", "score", name="Tally")
     session = _pick(SessionInfo)
     tip, item = _pick(Tip), _pick(QueueItem)
+    event = _made("Event", seq=int, kind=str, payload=dict[str, Any], created_at=AwareDatetime)
     return {
         "chat": _made("Chat", message=_pick(Message, *chat_members, name="ChatMessage")),
         "typing": _made("Typing", user_id=UserId, username=str, typing=bool),
+        "reaction": _made("Reaction", user_id=UserId, counts=dict[str, int]),
+        "frame": _made(
+            "Frame",
+            session_id=SessionId,
+            from_seq=int | None,
+            to_seq=int,
+            last_seq=int,
+            events=list[event],
+            tallies=list[dict[str, Any]],
+            occupancy=int,
+            tick_ms=int,
+            server_time=AwareDatetime,
+        ),
         "presence": _pick(Presence),
         "votes": _made(
             "VotesRow",
@@ -72,7 +86,7 @@ def _models() -> dict[str, type[BaseModel]]:
         ),
         "queue_items": item,
         "tips": tip,
-        "event": _made("Event", seq=int, kind=str, payload=dict[str, Any], created_at=AwareDatetime),
+        "event": event,
         "event_message": _pick(Message, "id", "user_id", "username", "role", "content", "created_at"),
         "event_message_deleted": _made("MessageDeleted", id=MessageId, user_id=UserId | None, by=UserId | None),
         "event_vote": _made("Vote", song_id=SongId, user_id=UserId, username=str, value=Literal[-1, 0, 1], tally=tally),

@@ -353,6 +353,7 @@ def test_what_this_sdk_sends_conforms_to_the_schemas() -> None:
     message = Message.model_validate({**ids, "username": "ana", "content": "¡Hola!", "created_at": datetime.now(UTC)})
     _conforms("chat", wire.chat_payload(message))
     _conforms("typing", wire.typing_payload(ids["user_id"], "ana", typing=True))
+    _conforms("reaction", wire.reaction_payload(ids["user_id"], {"🔥": 3}))
     here = Presence.model_validate({"user_id": ids["user_id"], "username": "ana", "online_at": datetime.now(UTC)})
     _conforms("presence", wire.presence_payload(here))
 
@@ -363,6 +364,7 @@ def test_what_this_sdk_sends_conforms_to_the_schemas() -> None:
         ("chat", {"message": {"id": "x"}}),
         ("typing", {"user_id": str(uuid.UUID(int=1)), "username": "ana"}),
         ("votes", {"session_id": str(uuid.UUID(int=1))}),
+        ("frame", {"session_id": str(uuid.UUID(int=1)), "from_seq": None, "to_seq": 1, "events": []}),
     ],
 )
 def test_the_schemas_refuse_what_is_not_so(name: str, value: Any) -> None:

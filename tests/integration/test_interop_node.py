@@ -265,6 +265,28 @@ async def test_the_event_log_reads_as_documented(stack: LocalStack) -> None:
         assert kinds == {"session", "queue", "vote", "message", "message_deleted", "member"}
 
 
+async def test_frames_read_as_documented(stack: LocalStack) -> None:
+    async with python_room(stack) as (_, session), node_peer(stack, "ana-js") as peer:
+        await joined(peer, session)
+        assert await peer.call("frames") == {"status": "ok"}
+        added = await session.queue.add(title="Colegiala")
+        assert added.item is not None
+        voted = await peer.call("vote", song_id=added.item.song_id, value=1)
+        heard = await peer.hears("frame", lambda heard: heard["payload"]["to_seq"] >= voted["seq"])
+        assert heard["payload"]["tallies"][-1]["up"] == 1
+        numbers = []
+        for frame in peer.heard("frame"):
+            conforms("frame", frame["payload"])
+            for entry in frame["payload"]["events"]:
+                conforms(f"event_{entry['kind']}", entry["payload"])
+                numbers.append(entry["seq"])
+        assert numbers == list(range(numbers[0], voted["seq"] + 1))
+        assert session.state.seq == voted["seq"]
+        await session.reactions.send("🔥")
+        counted = await peer.hears("frame", lambda heard: heard["payload"].get("reactions"))
+        assert counted["payload"]["reactions"] == {"🔥": 1}
+
+
 async def test_a_plain_channel_is_another_one_and_hears_nothing_of_the_room(stack: LocalStack) -> None:
     async with (
         python_room(stack) as (_, session),

@@ -64,6 +64,19 @@ const commands = {
     })
   },
 
+  // The topic that only the database writes to; resolves once frames arrive.
+  async frames() {
+    const topic = `session:${sessionId}:frames`
+    const heard = client.channel(topic, { config: { private: true, broadcast: { replication_ready: true } } })
+    heard.on("broadcast", { event: "frame" }, ({ payload }) => event("frame", { payload }))
+    return await new Promise((resolve) => {
+      heard.on("system", {}, (payload) => resolve({ status: payload.status }))
+      heard.subscribe((status, error) => {
+        if (status !== "SUBSCRIBED") resolve({ status, error: error?.message ?? null })
+      })
+    })
+  },
+
   async track() {
     return await channel.track({ user_id: user.id, username, role: "listener", online_at: new Date().toISOString() })
   },
