@@ -85,6 +85,7 @@ from .events import (
     UnknownEvent,
     VoteCast,
 )
+from .flushing import FlushReport
 from .models import (
     FeedInfo,
     Frame,
@@ -112,6 +113,7 @@ from .models import (
 )
 from .outbox import MessageReceipt
 from .session import Session
+from .spool import SpooledMessages
 from .state import LiveState
 from .stats import SessionStats
 from .streams import EventStream
@@ -137,6 +139,7 @@ __all__ = [
     "EventStream",
     "FeedChanged",
     "FeedInfo",
+    "FlushReport",
     "Frame",
     "FramesUnavailableError",
     "IdempotencyMismatchError",
@@ -199,6 +202,7 @@ __all__ = [
     "SpoolError",
     "SpoolFullError",
     "SpoolInUseError",
+    "SpooledMessages",
     "StateResynced",
     "Status",
     "StatusChanged",

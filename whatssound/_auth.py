@@ -10,9 +10,10 @@ import asyncio
 import base64
 import inspect
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 from supabase_auth import AsyncGoTrueClient
@@ -26,6 +27,7 @@ from .errors import (
     InvalidKeyError,
     NotSignedInError,
     ServerError,
+    SpoolError,
     TokenExpiredError,
     TransportError,
     UnreachableError,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from supabase_auth.types import AuthResponse, Session
 
     from supabase import AsyncClient
+
+_log = logging.getLogger("whatssound.auth")
 
 #: Seconds before its end at which a token is replaced. Long enough for a request that is retried for half a minute.
 REFRESH_MARGIN = 60.0
@@ -185,6 +189,22 @@ class SupabaseToken:
         return self._current
 
 
+class SignInKeeper(Protocol):
+    """Keeps the sign-in of an anonymous user over restarts."""
+
+    async def keep_sign_in(self, user_id: str, refresh_token: str) -> None:
+        """Keeps it in place of the one before."""
+        ...
+
+    async def kept_sign_in(self) -> tuple[str, str] | None:
+        """Returns user id and refresh token, if there is one."""
+        ...
+
+    async def forget_sign_in(self) -> None:
+        """Forgets it."""
+        ...
+
+
 class SignedIn:
     """Signs in at Supabase Auth and keeps the token fresh.
 
@@ -205,6 +225,8 @@ class SignedIn:
             http_client=http,
         )
         self._session: Session | None = None
+        self._name: str | None = None
+        self._keeper: SignInKeeper | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -215,16 +237,59 @@ class SignedIn:
     @property
     def username(self) -> str | None:
         """The name given at sign-in."""
-        return _name_of(token_claims(self._session.access_token)) if self._session else None
+        if self._session is None:
+            return None
+        return self._name or _name_of(token_claims(self._session.access_token))
 
     def expires_in(self) -> float | None:
         """Seconds until the token ends; None before sign-in."""
         return _expires_in(self._session.access_token) if self._session else _expires_in(self._key)
 
-    async def sign_in_anonymously(self, username: str | None) -> str:
-        """Makes a new anonymous user and returns its id."""
+    async def sign_in_anonymously(self, username: str | None, *, keeper: SignInKeeper | None = None) -> str:
+        """Makes a new anonymous user, or goes on as the kept one, and returns its id.
+
+        Args:
+            username: the name others see.
+            keeper: keeps the sign-in, and may have one of an earlier run.
+        """
         data = {"username": username} if username else {}
-        return await self._enter(self._auth.sign_in_anonymously({"options": {"data": data}}))
+        if keeper is not None and (session := await self._resumed(keeper)) is not None:
+            self._entered(session)
+            self._name = username
+        else:
+            await self._enter(self._auth.sign_in_anonymously({"options": {"data": data}}))
+        self._keeper = keeper
+        entered = self._session
+        if entered is None:
+            raise NotSignedInError("signed out while signing in; sign in again")
+        await self._keep(entered)
+        return entered.user.id
+
+    async def _resumed(self, keeper: SignInKeeper) -> Session | None:
+        """Signs in as the anonymous user of an earlier run; None if there is none, or it has gone."""
+        kept = await keeper.kept_sign_in()
+        if kept is None:
+            return None
+        user_id, refresh_token = kept
+        try:
+            session = (await self._auth.refresh_session(refresh_token)).session
+        except (AuthError, httpx.HTTPError, ValueError) as error:
+            ours = auth_error(error, self._where)
+            if not isinstance(ours, AuthenticationError) or isinstance(ours, InvalidKeyError):
+                raise ours from error  # nothing is known about the sign-in, so it is kept for a better time
+            session = None
+        if session is None:
+            await keeper.forget_sign_in()
+            _log.warning("the anonymous user %s of an earlier run has gone; what it wrote stays in the spool", user_id)
+        return session
+
+    async def _keep(self, session: Session) -> None:
+        if self._keeper is None:
+            return
+        try:
+            await self._keeper.keep_sign_in(session.user.id, session.refresh_token)
+        except SpoolError as error:
+            _log.warning("the next run cannot go on as this anonymous user: %s", error)
 
     async def sign_in(self, email: str, password: str) -> str:
         """Signs in with e-mail and password and returns the user's id."""
@@ -241,6 +306,9 @@ class SignedIn:
             return
         token = self._session.access_token
         self._session = None
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            await keeper.forget_sign_in()
         try:
             await self._auth.admin.sign_out(token, "local")
         except (AuthError, httpx.HTTPError) as error:
@@ -261,6 +329,8 @@ class SignedIn:
                 fresh = await self._refresh(session)
                 if self._session is session:
                     self._session = fresh
+                    if fresh is not session:
+                        await self._keep(fresh)
                 # Else somebody has signed in or out meanwhile, and that counts.
             now = self._session
             return now.access_token if now is not None else self._key  # pyright: ignore[reportUnnecessaryComparison]
@@ -286,8 +356,13 @@ class SignedIn:
             raise auth_error(error, self._where) from error
         if session is None:
             raise NotSignedInError("signed up, but the e-mail address must be confirmed before signing in")
-        self._session = session
+        self._entered(session)
         return session.user.id
+
+    def _entered(self, session: Session) -> None:
+        self._session = session
+        self._name = None
+        self._keeper = None
 
 
 def auth_error(error: AuthError | httpx.HTTPError | ValueError, where: str) -> WhatsSoundError:

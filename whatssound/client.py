@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -17,11 +18,13 @@ from .config import SessionConfig
 from .core.identifiers import as_uuid
 from .core.text import storable
 from .errors import ConfigurationError, InvalidInputError, NotSignedInError, ProtocolError
+from .flushing import FlushReport, flush
 from .gateway import Gateway
 from .models import LeaderboardEntry, SessionId, SessionInfo, Tip
 from .ports import JoinSpec, SystemClock, TokenSource
 from .room import parse
 from .session import Session
+from .spool import Spool, SpooledMessages
 
 if TYPE_CHECKING:
     from supabase import AsyncClient
@@ -59,6 +62,7 @@ class WhatsSound:
         self._http = make_http_client()
         self._signed_in = SignedIn(self._url, self._key, self._http)
         self._tokens: TokenSource = GivenToken(access_token) if access_token is not None else self._signed_in
+        self._spools: dict[Path, Spool] = {}
         self._wire()
 
     def _wire(self) -> None:
@@ -106,10 +110,14 @@ class WhatsSound:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the HTTP connections. Sessions must be closed before."""
-        for gateway in self._gateways:
-            await gateway.aclose()
-        await self._http.aclose()
+        """Closes the HTTP connections and the spool. Sessions must be closed before."""
+        try:
+            for gateway in self._gateways:
+                await gateway.aclose()
+            await self._http.aclose()
+        finally:
+            for spool in self._spools.values():
+                await spool.aclose()
 
     # --- who we are
 
@@ -121,6 +129,11 @@ class WhatsSound:
     async def sign_in_anonymously(self, username: str | None = None) -> str:
         """Makes a new anonymous user, signs in as it, and returns its id.
 
+        An anonymous user exists for as long as its sign-in does. With a spool (`OutboxConfig.spool`) the sign-in is
+        kept in that file, so that the next run is the same user and may send what this one leaves; `sign_out` ends it.
+        Where it no longer works, a new user is made, a warning logged, and what the old one wrote stays to be seen in
+        `spooled`.
+
         Args:
             username: the name others see; 1 to 32 characters.
 
@@ -129,10 +142,14 @@ class WhatsSound:
             InvalidKeyError: the API key is wrong.
             UnreachableError: no connection.
             ServerError: for example too many sign-ins (429).
+            SpoolError: the spool cannot be opened.
         """
         if username is not None:
             _checked_username(username)
-        return await self._own_sign_in().sign_in_anonymously(username)
+        spool = self._spool_of(self._config)
+        if spool is not None:
+            await spool.open()
+        return await self._own_sign_in().sign_in_anonymously(username, keeper=spool)
 
     async def sign_in(self, email: str, password: str) -> str:
         """Signs in with e-mail and password and returns the user's id.
@@ -191,7 +208,76 @@ class WhatsSound:
             links=link,
             clock=self._clock,
             meter=self._meter,
+            spool=self._spool_of(settings),
         )
+
+    # --- messages on disk
+
+    async def spooled(self) -> tuple[SpooledMessages, ...]:
+        """Returns what the spool holds of this project, by user and session, the oldest first.
+
+        Raises:
+            ConfigurationError: there is no spool.
+            SpoolError: it cannot be opened or read.
+        """
+        return await (await self._open_spool()).waiting()
+
+    async def flush_spool(self, *, seconds: float | None = None) -> FlushReport:
+        """Sends what earlier runs left of the signed-in user for any session, without opening the sessions.
+
+        What a session that is open here holds is sent by that. What other users wrote stays.
+
+        Args:
+            seconds: after which what is left stays for another time; ``OutboxConfig.drain_timeout`` by default.
+
+        Raises:
+            ConfigurationError: there is no spool.
+            NotSignedInError: nobody is signed in.
+            SpoolError: it cannot be opened or read.
+        """
+        spool, config = await self._open_spool(), self._config.outbox
+        within = config.drain_timeout if seconds is None else seconds
+        return await flush(spool, self._gateway, self._tokens, config, self._clock, seconds=within)
+
+    async def discard_spool(self, session_id: str | UUID | None = None, *, user_id: str | None = None) -> int:
+        """Removes messages from the spool for good, unless an open session is sending them.
+
+        Args:
+            session_id: only those for this session; all by default.
+            user_id: whose; the signed-in user by default.
+
+        Returns:
+            How many messages that were.
+
+        Raises:
+            ConfigurationError: there is no spool.
+            NotSignedInError: no ``user_id``, and nobody is signed in.
+            SpoolError: it cannot be opened or changed.
+        """
+        spool = await self._open_spool()
+        whose = user_id or self._tokens.user_id
+        if whose is None:
+            raise NotSignedInError
+        session = as_uuid(session_id, "session_id") if session_id is not None else None
+        return await spool.discard(whose, session)
+
+    def _spool_of(self, config: SessionConfig) -> Spool | None:
+        if config.outbox.spool is None:
+            return None
+        path = Path(config.outbox.spool).absolute()
+        if path not in self._spools:
+            limits = config.outbox
+            self._spools[path] = Spool(
+                path, project=self._url, max_messages=limits.max_messages, max_bytes=limits.max_bytes
+            )
+        return self._spools[path]
+
+    async def _open_spool(self) -> Spool:
+        spool = self._spool_of(self._config)
+        if spool is None:
+            raise ConfigurationError("spool", "is not set; pass OutboxConfig(spool=path) to keep messages on disk")
+        await spool.open()
+        return spool
 
     def budget(self) -> Budget:
         """Returns what this client has sent and received, and what its open sessions spend of the project's plan.

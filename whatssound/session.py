@@ -35,6 +35,7 @@ from .presence import Presences
 from .queue import Queue
 from .reactions import Reactions
 from .room import Room, check_access, heartbeat_wait, parse
+from .spool import Spool
 from .state import LiveState
 from .stats import SessionStats, session_stats
 from .streams import EventStream, Streams
@@ -67,6 +68,7 @@ class Session:
         tokens: TokenSource,
         links: LinkFactory,
         clock: Clock,
+        spool: Spool | None = None,
         meter: Meter | None = None,
     ) -> None:
         chance = random.Random()  # noqa: S311 - spreads retries, protects nothing
@@ -76,6 +78,7 @@ class Session:
         self._tokens = tokens
         self._links = links
         self._clock = clock
+        self._spool = spool
         self._meter = meter or Meter(clock)
         self._chance = chance.random
         self._streams = Streams(config.reader_events)
@@ -233,6 +236,8 @@ class Session:
         await self._shut(drain=True, kind=kind, error=error, trace=trace)
 
     async def _join(self) -> Member | None:
+        if self._spool is not None:
+            await self._spool.open()
         await self._tokens.token()
         if self._tokens.user_id is None:
             # A service key or a bare anon key has no place in the session; it may read what its role may.
@@ -270,6 +275,7 @@ class Session:
             report=self._handlers.report,
             status_changed=self._status_changed,
             lost=self._lost,
+            spool=self._spool,
             meter=self._meter,
         )
         return make_features(around, me)

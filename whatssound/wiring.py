@@ -12,7 +12,7 @@ from .connection import Connection
 from .core.identifiers import Uuid7Source
 from .core.reducer import RoomState
 from .errors import MessageRejectedError, WhatsSoundError
-from .events import Event, StatusChanged
+from .events import Event, MessageWithdrawn, StatusChanged
 from .features import Features
 from .feed import Feed
 from .gateway import Gateway
@@ -20,6 +20,7 @@ from .models import Member, SessionId, StoredRow
 from .outbox import MessageReceipt, Outbox
 from .ports import Clock, LinkFactory, TokenSource
 from .room import Room
+from .spool import Spool
 from .state import ServerTime
 
 
@@ -39,6 +40,7 @@ class Surroundings:
         report: called with what went wrong in reading, which never stops the session.
         status_changed: called with each change of the connection's status.
         lost: called when the session may not be read any more.
+        spool: keeps chat over restarts; open, if there is one.
         meter: counts what the client sends and receives.
     """
 
@@ -53,6 +55,7 @@ class Surroundings:
     report: Callable[[Exception], None]
     status_changed: Callable[[StatusChanged], None]
     lost: Callable[[WhatsSoundError], None]
+    spool: Spool | None = None
     meter: Meter
 
 
@@ -75,7 +78,11 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
     def settled(receipt: MessageReceipt, outcome: StoredRow | MessageRejectedError) -> None:
         if isinstance(outcome, StoredRow):
             feed.stored(receipt.message, outcome)
-        else:
+        elif receipt.spooled and outcome.reason != "spooled":
+            # Said in an earlier run: nothing of it is shown here that could be taken back, but the app must hear of it.
+            message = receipt.message
+            around.publish(MessageWithdrawn(message_id=message.id, user_id=message.user_id, reason=outcome.reason))
+        elif outcome.reason != "spooled":
             feed.rejected(receipt.message, outcome.reason)
 
     def rejoined() -> None:
@@ -127,6 +134,8 @@ def make_features(around: Surroundings, me: Member | None) -> Features:
         settled=settled,
         heard=feed.heard_reply,
         author=who_asks,
+        spool=around.spool,
+        user_id=user_id,
     )
     spending = around.meter.open(around.session_id, look)
     connection = Connection(
