@@ -78,6 +78,8 @@ class Topic:
             # follows.
             self.error = text
             return False
+        if not self.is_joined:
+            return False  # good news before the join's answer is about an earlier join of the same topic
         if payload.get("extension") == "postgres_changes":
             self.error = ""
             self._awaited.discard("changes")
@@ -89,7 +91,7 @@ class Topic:
             self._awaited.discard("replication")
         else:
             return False
-        return self.is_joined and not self._awaited
+        return not self._awaited
 
 
 @dataclass(frozen=True, slots=True)
