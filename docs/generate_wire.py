@@ -55,7 +55,7 @@ def _models() -> dict[str, type[BaseModel]]:
     tally = _pick(Tally, "up", "down", "score", name="Tally")
     session = _pick(SessionInfo)
     tip, item = _pick(Tip), _pick(QueueItem)
-    event = _made("Event", seq=int, kind=str, payload=dict[str, Any], created_at=AwareDatetime)
+    event: Any = _made("Event", seq=int, kind=str, payload=dict[str, Any], created_at=AwareDatetime)
     return {
         "chat": _made("Chat", message=_pick(Message, *chat_members, name="ChatMessage")),
         "typing": _made("Typing", user_id=UserId, username=str, typing=bool),

@@ -224,8 +224,9 @@ class FeedChanged(EventBase):
 class RoomModeChanged(EventBase):
     """The room became large or small again.
 
-    In a ``large`` room listeners are not in presence and nobody is told who comes and goes: forget the list of who is
-    here, and show ``occupancy``. When it is ``small`` again, everybody who is here is told of as `PresenceJoined`.
+    In a ``large`` room typing is off, and by frames listeners are not in presence and nobody is told of those who come
+    and go: forget the list of who is here, and show ``occupancy``. When it is ``small`` again, everybody who is here is
+    told of as `PresenceJoined`.
     """
 
     keep: ClassVar[bool] = True

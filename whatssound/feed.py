@@ -187,7 +187,7 @@ class Feed:
         """A join was refused. Without frames there are still Postgres Changes, if that will do."""
         if from_text(detail) is not Reason.UNAUTHORIZED:
             return
-        self._resync.hurry()  # the log says so if the session has ended
+        self._resync.ask()  # the log says so if the session has ended
         if topic != self._frames_topic:
             return
         self.switch.refuse()
@@ -298,6 +298,8 @@ class Feed:
         self._publish_event(event)
         if isinstance(event, MemberChanged) and event.member.user_id == self._me:
             self.switch.look()
+            if event.action == "banned":
+                self._resync.ask()  # whether the session may still be read is for the database to say
 
     def _loaded(self, snapshot: Snapshot) -> None:
         if self._may_join is None:
@@ -328,7 +330,7 @@ class Feed:
             frame = wire.frame(payload, self._session_id)
         except ProtocolError as error:
             self._report(error)
-            self._resync.hurry()
+            self._resync.ask()
             return
         self.flusher.framed(frame.to_seq)
         self._resync.when_ready(lambda: self._take(frame))
@@ -372,5 +374,5 @@ class Feed:
             self.flusher.framed(to_seq)
         if wrote and frame.get("pending") is True and isinstance(wait_ms, int):
             # Whoever waits the shortest asks for everybody.
-            tick = self.switch.mode.tick_ms / 1000
-            self.flusher.want(last_seq, wait_ms / 1000 + min(_FLUSH_SPREAD, _FLUSH_PART * tick) * self._chance())
+            spread = min(_FLUSH_SPREAD, _FLUSH_PART * max(wait_ms, self.switch.mode.tick_ms) / 1000)
+            self.flusher.want(last_seq, wait_ms / 1000 + spread * self._chance())

@@ -19,8 +19,8 @@ from .ports import Clock
 
 _log = logging.getLogger("whatssound.frames")
 
-#: The most frames that wait for a gap to close; the log brings what does not fit.
-_HELD_LIMIT = 500
+#: The most events of frames that wait for a gap to close; the log brings what does not fit.
+_HELD_LIMIT = 10_000
 
 #: Frames with reactions that are remembered, so that none is counted twice.
 _REMEMBERED = 64
@@ -48,6 +48,7 @@ class Frames:
         self._delivery = delivery
         self._state = state
         self._held: dict[int, Frame] = {}
+        self._held_events = 0
         self._counted: deque[datetime | None] = deque(maxlen=_REMEMBERED)
         self._newest: datetime | None = None
         self.heard = 0
@@ -63,8 +64,9 @@ class Frames:
             return True
         if frame.from_seq > sequencer.watermark + 1:
             self.gaps += 1
-            if len(self._held) < _HELD_LIMIT:
+            if frame.from_seq not in self._held and self._held_events + len(frame.events) <= _HELD_LIMIT:
                 self._held[frame.from_seq] = frame
+                self._held_events += len(frame.events)
             return False
         self._deliver(frame)
         self.release()
@@ -75,7 +77,9 @@ class Frames:
         for start in sorted(self._held):
             if start > self._delivery.sequencer.watermark + 1:
                 return
-            self._deliver(self._held.pop(start))
+            frame = self._held.pop(start)
+            self._held_events -= len(frame.events)
+            self._deliver(frame)
 
     def _deliver(self, frame: Frame) -> None:
         for entry in frame.events:

@@ -1,4 +1,7 @@
-"""Presence: who is here. What should be tracked is kept, and tracked again after every join."""
+"""Presence: who is here. What should be tracked is kept, and tracked again after every join.
+
+In a large room listeners leave the topic that has presence; they are tracked again when they come back to it.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Resync:
         self._wanted_at: float | None = None
         self._ready_by: float | None = None
         self._next_look = 0.0
-        self._silent_at = _NEVER
+        self._silent_at = self._ask_by = _NEVER
         self._fresh = False
         self.is_in_step = False
 
@@ -107,10 +107,14 @@ class Resync:
             self.wake()
 
     def hurry(self) -> None:
-        """Something is certain to be missing: asks at once, or in a large room within a second."""
+        """Something is missing that does not come by itself: asks at once, or in a large room within a second."""
         due = self._clock.monotonic() + self.spread()
         self._overdue.hurry(known=self._delivery.sequencer.known, due=due)
-        self._next_look = min(self._next_look, due)
+        self.wake()
+
+    def ask(self) -> None:
+        """Only the database can say what is so: asks as soon as by `hurry`, though nothing is known to be missing."""
+        self._next_look = self._ask_by = min(self._ask_by, self._clock.monotonic() + self.spread())
         self.wake()
 
     def wake(self) -> None:
@@ -184,6 +188,7 @@ class Resync:
     def _try_again(self, resync: bool) -> None:
         now = self._clock.monotonic()
         self._next_look = self._silent_at = now + min(1.0, self._interval())
+        self._ask_by = _NEVER
         self._overdue.asked()
         if self._delivery.sequencer.is_behind:
             self._overdue.hurry(known=self._delivery.sequencer.known, due=self._next_look)
@@ -200,7 +205,7 @@ class Resync:
             return _NEVER
         if self._switch.mode.feed == "changes":
             return self._next_look
-        return min(self._silent_at, _NEVER if self._overdue.at is None else self._overdue.at)
+        return min(self._silent_at, self._ask_by, _NEVER if self._overdue.at is None else self._overdue.at)
 
     def _tidy(self, now: float) -> None:
         if now < self._next_look:
@@ -250,6 +255,7 @@ class Resync:
 
     def _asked(self) -> None:
         self._overdue.asked()
+        self._ask_by = _NEVER
         self._next_look = self._clock.monotonic() + self._interval()
         self._released()
         self.told()

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from tests.unit.test_feed import CONFIG, EPOCH, EVE, ME, SESSION, TOPIC, Database, Listening, mid, own
 from whatssound.config import FeedChoice, SessionConfig
 from whatssound.core.identifiers import frames_topic
-from whatssound.errors import FramesUnavailableError, ProtocolError, ServerError, SessionEndedError
+from whatssound.errors import (
+    FramesUnavailableError,
+    ProtocolError,
+    ServerError,
+    SessionEndedError,
+    SessionNotFoundError,
+)
 from whatssound.events import (
     ChatConfirmed,
     ChatMessage,
@@ -630,6 +636,43 @@ def test_a_new_role_changes_what_is_joined() -> None:
         assert room.syncs == 1
         room.feed.joined(TOPIC)
         assert room.syncs == 2, "every topic is joined again"
+        await room.end()
+
+    run_virtual(main)
+
+
+def test_a_ban_is_asked_about_at_once() -> None:
+    async def main() -> None:
+        database = Framing()
+        room = Hearing(database)
+        await room.begin()
+        database.member("banned", ME)
+        database.failures = [SessionNotFoundError("session_not_found", "unknown")]
+        room.take(database.frame())
+        await settle()
+        assert [type(loss) for loss in room.losses] == [SessionNotFoundError]
+        room.flushing.cancel()
+        await asyncio.wait([room.flushing, room.task])
+
+    run_virtual(main)
+
+
+def test_frames_that_wait_are_bounded_and_the_log_brings_the_rest() -> None:
+    async def main() -> None:
+        database = Framing()
+        room = Hearing(database)
+        await room.begin()
+        database.failures = [ServerError(503, "later") for _ in range(2)]
+        database.say(0)
+        database.frame()
+        for start in range(0, 12_000, 1_000):
+            for number in range(1_000):
+                database.say(start + number + 1)
+            room.take(database.frame())
+        assert room.feed.frames._held_events == 10_000
+        await asyncio.sleep(10)
+        assert room.feed.frames._held_events == 0
+        assert room.numbers() == list(range(1, 12_002))
         await room.end()
 
     run_virtual(main)
