@@ -152,12 +152,13 @@ class SpoolFile:
     def sums(self, project: str) -> list[tuple[str, str, int, int, str]]:
         """User id, session id, messages, bytes and first id of each key of a project, the oldest first."""
         with self._errors():
-            return self._db.execute(
-                "select user_id, session_id, count(*), sum(length(cast(content as blob))),"
-                " (select first.id from messages first where first.place = min(m.place))"
-                " from messages m where project = ? group by user_id, session_id order by min(place)",
+            # SQLite takes the bare ``id`` from the row that ``min`` chose.
+            rows = self._db.execute(
+                "select user_id, session_id, count(*), sum(length(cast(content as blob))), id, min(place)"
+                " from messages where project = ? group by user_id, session_id order by min(place)",
                 (project,),
             ).fetchall()
+        return [row[:5] for row in rows]
 
     def total(self) -> tuple[int, int]:
         """Messages and bytes of content in the whole file."""
