@@ -29,14 +29,22 @@ class Breaker:
 
     Args:
         lab: the stack.
-        links: of the clients, in their order.
+        links: of the clients, in their order; any more are broken with all others, and never alone.
         session_id: whose channel is kicked.
+        kill: kills a process of its own and starts it again after so many seconds; None if there is none.
     """
 
-    def __init__(self, lab: Lab, links: Sequence[FaultyLink], session_id: str) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        links: Sequence[FaultyLink],
+        session_id: str,
+        kill: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
         self._lab = lab
         self._links = links
         self._topic = session_topic(session_id)
+        self._kill = kill
         # In turn: Realtime does not start while Postgres is away.
         self._restarting = asyncio.Lock()
         # A plain drop is plain only while nothing else breaks.
@@ -78,6 +86,9 @@ class Breaker:
                 await asyncio.sleep(step.seconds)
                 for link in links:
                     link.heal()
+            case Kind.PROCESS_KILL:
+                if self._kill is not None:
+                    await self._kill(step.seconds)
             case Kind.REFUSE:
                 for link in links:
                     await link.refuse()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tests.integration.faults import verdict
+from tests.integration.faults.talker import Talker
 from tests.integration.faults.traffic import PATIENCE, Ended, Person
 from tests.integration.faults.verdict import STORED, Said
 from tests.integration.lab import differences, snapshot
@@ -68,21 +69,27 @@ class Recovery:
 
     def __init__(self, people: Sequence[Person], last_seq: Callable[[], Awaitable[int]]) -> None:
         self._people = people
+        self.talker = ""
         self._last_seq = last_seq
         self._loop = asyncio.get_running_loop()
         #: Guarantee → seconds until it was seen to hold.
         self.seconds: dict[str, float] = {}
 
-    async def follow(self, ends: float, said: Sequence[MessageReceipt], ended: Ended) -> list[Said]:
+    async def follow(
+        self, ends: float, said: Sequence[MessageReceipt], ended: Ended, talker: Talker | None = None
+    ) -> list[Said]:
         """Waits until all is right or patience ends, and returns what became of each message.
 
         Args:
             ends: when the last fault and the traffic were over, on the loop's clock.
             said: receipts of all messages.
             ended: when the last calls were answered.
+            talker: a process of its own, which is to store what it has and end.
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._live(ends))
+            if talker is not None:
+                group.create_task(self._finished(ends, talker))
             settling = group.create_task(_settled(said))
         now = self._loop.time()
         self._note(ends, now, verdict.NO_CHAT_LOST, verdict.NO_CHAT_TWICE)
@@ -101,6 +108,10 @@ class Recovery:
             for person in self._people:
                 group.create_task(equal_after(person, self._loop.time(), within=PATIENCE))
         self._note(ends, self._loop.time(), verdict.CONVERGED)
+
+    async def _finished(self, ends: float, talker: Talker) -> None:
+        self.talker = await talker.finish(within=PATIENCE)
+        self._note(ends, self._loop.time(), verdict.NO_SPOOLED_LOST)
 
     async def _live(self, ends: float) -> None:
         await self._until(lambda: not [person for person in self._people if person.recorder.problem()])

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     STACK_RESTART = "stack restart"
     TOKEN_REFUSED = "token refused"
     FRAMES_LOST = "frames lost"
+    PROCESS_KILL = "process kill -9"
 
 
 #: The calls that faults of HTTP hit.
@@ -174,7 +175,7 @@ def _draw(chance: random.Random, kind: Kind, clients: int) -> Step:
             return Step(at, kind, words=chance.choice(WORDS))
         case Kind.AUTH_OUTAGE:
             return Step(_REST_FROM, kind, TRAFFIC - _REST_FROM, path="/auth/v1/token", status=503)
-        case Kind.REALTIME_RESTART | Kind.POSTGRES_KILL:
+        case Kind.REALTIME_RESTART | Kind.POSTGRES_KILL | Kind.PROCESS_KILL:
             return Step(at, kind, round(chance.uniform(0.0, 0.8), 2))
         case Kind.STACK_RESTART:
             return Step(at, kind, round(chance.uniform(1.0, 3.0), 2))

@@ -12,6 +12,7 @@ STORED = "stored"
 
 NO_CHAT_LOST = "accepted chat lost"
 NO_CHAT_TWICE = "chat stored twice"
+NO_SPOOLED_LOST = "accepted chat lost by kill -9"
 NO_TIP_LOST = "tips lost"
 NO_TIP_TWICE = "tips stored twice"
 VOTES_ONCE = "votes lost or counted twice"
@@ -86,6 +87,8 @@ class Evidence:
 
     Attributes:
         said: chat accepted.
+        spooled: texts that a process accepted which was killed; None if none was.
+        talker: what went wrong with that process in the end; empty if nothing did.
         messages: texts of the rows stored.
         tips_paid: notes of tips whose receipt came.
         tips: notes of the rows stored.
@@ -105,6 +108,8 @@ class Evidence:
     """
 
     said: list[Said] = field(default_factory=list)
+    spooled: list[str] | None = None
+    talker: str = ""
     messages: list[str] = field(default_factory=list)
     tips_paid: list[str] = field(default_factory=list)
     tips: list[str] = field(default_factory=list)
@@ -132,10 +137,13 @@ class Finding:
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """Holds a run against every guarantee."""
+    """Holds a run against every guarantee that it put to the test."""
     listeners = evidence.listeners
     events = max(0, evidence.last - evidence.base) * len(listeners)
+    spooled = evidence.spooled
+    kept = () if spooled is None else (Finding(NO_SPOOLED_LOST, len(spooled), tuple(_spooled_lost(evidence, spooled))),)
     return (
+        *kept,
         Finding(NO_CHAT_LOST, len(evidence.said), tuple(_chat_lost(evidence))),
         Finding(NO_CHAT_TWICE, len(evidence.messages), tuple(_more_than_once(evidence.messages))),
         Finding(NO_TIP_LOST, len(evidence.tips_paid), tuple(_missing(evidence.tips_paid, evidence.tips))),
@@ -164,6 +172,12 @@ def _chat_lost(evidence: Evidence) -> Iterable[str]:
             yield f"{said.text}: {said.outcome}" + (", yet stored" if said.text in stored else "")
         elif said.text not in stored:
             yield f"{said.text}: said to be stored, and is not"
+
+
+def _spooled_lost(evidence: Evidence, spooled: Sequence[str]) -> Iterable[str]:
+    yield from _missing(spooled, evidence.messages)
+    if evidence.talker:
+        yield f"the process {evidence.talker}"
 
 
 def _more_than_once(names: Iterable[str]) -> Iterable[str]:

@@ -7,41 +7,27 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, cast
+from uuid import uuid4
 
+from tests.integration.faults.bot import Orders
 from tests.integration.faults.breaking import Breaker
 from tests.integration.faults.recorder import Recorder
 from tests.integration.faults.recovery import Recovery, equal_after, unlike
-from tests.integration.faults.schedule import Schedule
+from tests.integration.faults.schedule import Kind, Schedule
+from tests.integration.faults.settings import CHAOS
+from tests.integration.faults.talker import Talker
 from tests.integration.faults.traffic import PATIENCE, Person, Traffic
 from tests.integration.faults.verdict import Drop, Evidence
 from tests.integration.lab import Lab
-from whatssound import SessionConfig, WhatsSound
-from whatssound.config import ConnectionConfig, OutboxConfig, RetryConfig
+from whatssound import WhatsSound
 from whatssound.testing import FaultyLink
 
 NAMES = ("dj", "ana", "ben", "cleo", "dani", "eva", "tipper")
 #: Seconds that a token lives: each run sees several, and an outage of Auth outlasts one.
 TOKEN_SECONDS = 6
-
-#: Compressed where only waiting is meant (heartbeats, caps, floors); the first back-off and the batch are the defaults.
-CHAOS = SessionConfig(
-    reconcile_interval=1.0,
-    silence_timeout=3.0,
-    claim_timeout=3.0,
-    occupancy_interval=2.0,
-    retry=RetryConfig(attempts=5, deadline=6.0, request_timeout=1.5, base=0.1, cap=1.0),
-    outbox=OutboxConfig(drain_timeout=10.0),
-    connection=ConnectionConfig(
-        heartbeat_interval=0.7,
-        open_timeout=3.0,
-        join_timeout=6.0,
-        ready_timeout=3.0,
-        backoff_cap=2.0,
-        rate_limit_floor=1.0,
-        hold=1.0,
-    ),
-)
 
 
 class World:
@@ -53,14 +39,27 @@ class World:
         people: who is in the session, the DJ first and the tipper last.
         cashier: a client with the service key, on a good network, that confirms tips.
         song_id: what they vote on.
+        talker: a process that is killed, and its link; None if the schedule kills none.
     """
 
     def __init__(
-        self, lab: Lab, schedule: Schedule, people: tuple[Person, ...], cashier: WhatsSound, song_id: str
+        self,
+        lab: Lab,
+        schedule: Schedule,
+        people: tuple[Person, ...],
+        cashier: WhatsSound,
+        song_id: str,
+        *,
+        talker: tuple[Talker, FaultyLink] | None = None,
     ) -> None:
         self._lab = lab
         self._schedule = schedule
         self._people = people
+        self._links = [person.link for person in people]
+        self._talker: Talker | None = None
+        if talker is not None:
+            self._talker, link = talker
+            self._links.append(link)
         self._session_id = people[0].session.id
         self._loop = asyncio.get_running_loop()
         self.evidence = Evidence()
@@ -72,12 +71,16 @@ class World:
         evidence, traffic = self.evidence, self._traffic
         evidence.base = await self._last_seq()
         traffic.until = self._loop.time() + self._schedule.traffic
-        breaker = Breaker(self._lab, [person.link for person in self._people], self._session_id)
+        kill = None if self._talker is None else self._talker.kill
+        breaker = Breaker(self._lab, self._links, self._session_id, kill)
         async with asyncio.TaskGroup() as group:
             traffic.start(group)
+            self._flow(True)
             await breaker.play(self._schedule, self._plain)
         ends = max(breaker.healed_at, traffic.until)
-        evidence.said = await self.recovery.follow(ends, traffic.said, traffic.ended)
+        evidence.said = await self.recovery.follow(ends, traffic.said, traffic.ended, self._talker)
+        if self._talker is not None:
+            evidence.spooled, evidence.talker = self._talker.accepted(), self.recovery.talker
         evidence.recovery = self.recovery.seconds
         await self._collect()
         return evidence
@@ -90,13 +93,18 @@ class World:
             return
         # Nobody does anything meanwhile: a state that is never still is never equal, and with no event to follow a
         # missed one is harder to find.
-        self._traffic.flowing.clear()
+        self._flow(False)
         try:
             equal = await equal_after(person, live_at, within=PATIENCE, seq=await self._last_seq())
         finally:
-            self._traffic.flowing.set()
+            self._flow(True)
         drop = Drop(self._schedule.feeds[target], live_at - dropped_at, PATIENCE if equal is None else equal)
         self.evidence.drops.append(drop)
+
+    def _flow(self, on: bool) -> None:
+        self._traffic.flowing.set() if on else self._traffic.flowing.clear()
+        if self._talker is not None:
+            self._talker.talk(on)
 
     # --- evidence
 
@@ -170,12 +178,26 @@ async def world(lab: Lab, schedule: Schedule) -> AsyncIterator[World]:
             Person(name, sound, session, link, Recorder(name, session))
             for name, (sound, link), session in zip(NAMES, clients, sessions, strict=True)
         )
-        opened = World(lab, schedule, people, cashier, added.item.song_id)
+        talker = await _talker(stack, lab, schedule, info.id) if schedule.has(Kind.PROCESS_KILL) else None
+        opened = World(lab, schedule, people, cashier, added.item.song_id, talker=talker)
         await opened.recovery.come_right(asyncio.get_running_loop().time())
         for person in people:
             person.recorder.start()
             stack.push_async_callback(person.recorder.close)
         yield opened
+
+
+async def _talker(stack: AsyncExitStack, lab: Lab, schedule: Schedule, session_id: str) -> tuple[Talker, FaultyLink]:
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="whatssound-chaos-")))
+    link = await stack.enter_async_context(FaultyLink(lab.url))
+    email, password = f"bot-{schedule.seed}-{uuid4().hex[:8]}@example.com", uuid4().hex
+    async with WhatsSound(lab.url, lab.anon_key) as sound:
+        await sound.sign_up(email, password, username="bot")
+    spool, accepted = str(folder / "spool.sqlite"), str(folder / "accepted.txt")
+    talker = Talker(Orders(link.url, lab.anon_key, session_id, email, password, spool, accepted, "bot", False))
+    stack.push_async_callback(talker.close)
+    await talker.start()
+    return talker, link
 
 
 async def run_seed(lab: Lab, schedule: Schedule) -> Evidence:

@@ -37,7 +37,7 @@ def test_faults_end_with_the_traffic_and_leave_the_plain_drop_alone(seed: int) -
         assert step.at >= plain.at + 1.5
         assert step.target is None or step.target in range(CLIENTS)
         assert step.path.startswith("/")
-        if step.kind not in (Kind.POSTGRES_KILL, Kind.REALTIME_RESTART, Kind.STACK_RESTART):
+        if step.kind not in (Kind.POSTGRES_KILL, Kind.REALTIME_RESTART, Kind.STACK_RESTART, Kind.PROCESS_KILL):
             assert step.ends <= TRAFFIC + 0.01
 
 

@@ -17,7 +17,8 @@ def _good() -> Evidence:
     """Two messages, a tip, two votes and a song; two sessions heard all six events, one of them by a Discontinuity."""
     return Evidence(
         said=[Said("1", "dj 0", STORED), Said("2", "ana 0", STORED)],
-        messages=["dj 0", "ana 0"],
+        spooled=["bot1 0"],
+        messages=["dj 0", "ana 0", "bot1 0"],
         tips_paid=["tip 0"],
         tips=["tip 0"],
         voters=[Voter("ana", 2, -1)],
@@ -50,6 +51,18 @@ def _reject(evidence: Evidence) -> None:
 
 def _store_twice(evidence: Evidence) -> None:
     evidence.messages.append("ana 0")
+
+
+def _lose_spooled(evidence: Evidence) -> None:
+    evidence.messages.remove("bot1 0")
+
+
+def _store_spooled_twice(evidence: Evidence) -> None:
+    evidence.messages.append("bot1 0")
+
+
+def _never_end(evidence: Evidence) -> None:
+    evidence.talker = "did not end within 25 s"
 
 
 def _lose_tip(evidence: Evidence) -> None:
@@ -130,6 +143,9 @@ def test_nothing_is_found_where_all_is_well() -> None:
         (_never_answer, verdict.NO_CHAT_LOST),
         (_reject, verdict.NO_CHAT_LOST),
         (_store_twice, verdict.NO_CHAT_TWICE),
+        (_lose_spooled, verdict.NO_SPOOLED_LOST),
+        (_store_spooled_twice, verdict.NO_CHAT_TWICE),
+        (_never_end, verdict.NO_SPOOLED_LOST),
         (_lose_tip, verdict.NO_TIP_LOST),
         (_tip_twice, verdict.NO_TIP_TWICE),
         (_count_vote_twice, verdict.VOTES_ONCE),
@@ -153,6 +169,12 @@ def test_a_planted_violation_is_found_once_and_nothing_else(plant: Callable[[Evi
     plant(evidence)
     found = {finding.guarantee: len(finding.violations) for finding in judge(evidence) if finding.violations}
     assert found == {guarantee: 1}
+
+
+def test_what_was_not_put_to_the_test_is_no_finding() -> None:
+    evidence = _good()
+    evidence.spooled = None
+    assert verdict.NO_SPOOLED_LOST not in {finding.guarantee for finding in judge(evidence)}
 
 
 def test_totals_add_up_runs_and_name_the_seed_at_fault() -> None:
