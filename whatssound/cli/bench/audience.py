@@ -146,11 +146,10 @@ class Audience:
                 found.tick_ms = max(found.tick_ms, room.tick_ms)
         return found
 
-    def is_converged(self, seq: int) -> bool:
-        """Whether everybody is connected and has been told of everything in the log up to ``seq``."""
-        return len(self._sessions) == len(self._sounds) and all(
-            session.status is Status.LIVE and session.state.seq >= seq for session in self._sessions
-        )
+    def behind(self, seq: int) -> int:
+        """How many are not connected, or have not been told of everything in the log up to ``seq``."""
+        reached = sum(session.status is Status.LIVE and session.state.seq >= seq for session in self._sessions)
+        return len(self._sounds) - reached
 
     async def until_seen(self, keys: Sequence[str], *, within: float) -> bool:
         """Waits until everybody has seen all of these.
