@@ -111,7 +111,8 @@ chaos: $(VENV)/.dev ## what faults cost, each guarantee in a table; make chaos S
 docs: $(VENV)/.dev ## write the generated parts of the docs anew, then test the docs
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python docs/generate_wire.py
-	$(PYTEST) tests/test_docs.py
+	$(BIN)/python docs/generate_scaling.py
+	$(PYTEST) tests/test_docs.py tests/test_scaling_page.py
 
 bench: $(VENV)/.dev ## numbers of this machine; one of them: make bench BENCH=tests/benchmarks/rest.py
 	@for benchmark in $(BENCH); do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done

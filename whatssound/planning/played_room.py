@@ -24,6 +24,7 @@ class Second:
         written: events of the log, chat among them.
         frames: frames sent.
         frame_deliveries: frames received, by all listeners together.
+        event_deliveries: events received in them, likewise.
         events: Realtime messages, as the plan counts them.
         heartbeats: heartbeats to the database.
         joins: channel joins.
@@ -34,6 +35,7 @@ class Second:
     written: int = 0
     frames: int = 0
     frame_deliveries: int = 0
+    event_deliveries: int = 0
     events: int = 0
     heartbeats: float = 0.0
     joins: int = 0
@@ -45,10 +47,42 @@ class Second:
         self.written += other.written
         self.frames += other.frames
         self.frame_deliveries += other.frame_deliveries
+        self.event_deliveries += other.event_deliveries
         self.events += other.events
         self.heartbeats += other.heartbeats
         self.joins += other.joins
         self.snapshots += other.snapshots
+
+
+class FrameRule:
+    """When the database sends frames: at once if a tick has passed since the last, else when it has."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._framed = -math.inf
+        self._due: float | None = None
+
+    def write(self, now: float, tick: float) -> float:
+        """Takes a write, and returns the seconds that it waits for its frame.
+
+        Args:
+            now: seconds; not before that of the write before.
+            tick: seconds between two frames; 0 for a frame a write.
+        """
+        self.pass_time(now)
+        if self._due is None and now >= self._framed + tick:
+            self._framed = now
+            self.frames += 1
+            return 0.0
+        if self._due is None:
+            self._due = self._framed + tick
+        return self._due - now
+
+    def pass_time(self, until: float) -> None:
+        """Sends the frame that is due by then, if there is one."""
+        if self._due is not None and self._due <= until:
+            self._framed, self._due = self._due, None
+            self.frames += 1
 
 
 class PlayedRoom:
@@ -71,8 +105,7 @@ class PlayedRoom:
         self.people = 0
         self.tick_ms = 0
         self.waits: list[float] = []
-        self._framed = -math.inf
-        self._due: float | None = None
+        self._rule = FrameRule()
         self._rates = (0.0, 0.0)
         self._since_look = (0, 0)
 
@@ -97,6 +130,7 @@ class PlayedRoom:
         times = sorted(second + self._draw.random() for _ in range(written))
         found.frames = self._send(times, second + 1.0)
         found.frame_deliveries = found.frames * self.people
+        found.event_deliveries = written * self.people
         found.events += found.frames * broadcast_cost(self.people)
         found.heartbeats = heartbeats_per_second(self.people)
         self._since_look = (self._since_look[0] + written, self._since_look[1] + said)
@@ -115,20 +149,10 @@ class PlayedRoom:
         # The others leave the topic when the room becomes large; leaving is no join.
 
     def _send(self, times: list[float], until: float) -> int:
-        """Plays the rule: at once if a tick has passed since the last frame, else when it has."""
-        tick, sent = self.tick_ms / 1000, 0
-        for now in times:
-            if self._due is not None and self._due <= now:
-                self._framed, self._due, sent = self._due, None, sent + 1
-            if self._due is None and now >= self._framed + tick:
-                self._framed, sent = now, sent + 1
-                self.waits.append(0.0)
-            else:
-                self._due = max(now, self._framed + tick) if self._due is None else self._due
-                self.waits.append(self._due - now)
-        if self._due is not None and self._due < until:
-            self._framed, self._due, sent = self._due, None, sent + 1
-        return sent
+        before = self._rule.frames
+        self.waits += [self._rule.write(now, self.tick_ms / 1000) for now in times]
+        self._rule.pass_time(until)
+        return self._rule.frames - before
 
     def _look(self, people: int, events_per_second: float) -> None:
         writes, chat = (count / _LOOK for count in self._since_look)

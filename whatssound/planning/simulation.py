@@ -63,6 +63,7 @@ class Outcome:
         frames: frames a second, on average with everybody there.
         writes: events of the log a second, likewise.
         heartbeats: heartbeats a second, likewise.
+        sent_gb: gigabytes sent to listeners an hour, likewise; frames alone.
         total: everything that happened, from the beginning.
         rows_a_month: messages stored in a month of `LIVE_HOURS` a day.
         partition_gb: gigabytes of that month's partition, indexes included.
@@ -84,6 +85,7 @@ class Outcome:
     frames: float
     writes: float
     heartbeats: float
+    sent_gb: float
     total: Second
     rows_a_month: float
     partition_gb: float
@@ -140,6 +142,7 @@ def _outcome(scenario: Scenario, rooms: Sequence[PlayedRoom], played: Sequence[S
         frames=frames,
         writes=writes,
         heartbeats=_mean([second.heartbeats for second in settled]),
+        sent_gb=_mean([_frame_bytes(second) for second in settled]) * 3600 / 1e9,
         total=total,
         rows_a_month=rows,
         partition_gb=rows * sizes.STORED_MESSAGE / 1e9,
@@ -147,6 +150,10 @@ def _outcome(scenario: Scenario, rooms: Sequence[PlayedRoom], played: Sequence[S
         * (writes * (sizes.LOG_ENTRY + sizes.FRAME_EVENT) + (writes - said) * sizes.KEY + frames * sizes.STORED_FRAME)
         / 1e9,
     )
+
+
+def _frame_bytes(second: Second) -> float:
+    return second.frame_deliveries * sizes.FRAME + second.event_deliveries * sizes.FRAME_EVENT
 
 
 def _mean(values: Sequence[float]) -> float:
