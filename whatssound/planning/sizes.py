@@ -10,14 +10,14 @@ from __future__ import annotations
 MEASURED_CHARACTERS = 28.0
 
 #: Bytes a client receives for: a chat broadcast, a changed row, a frame without events, each event in it.
-CHAT_BROADCAST = 480.0
-ROW_CHANGE = 1_500.0
-FRAME = 420.0
-FRAME_EVENT = 320.0
+CHAT_BROADCAST = 420.0
+ROW_CHANGE = 1_130.0
+FRAME = 470.0
+FRAME_EVENT = 330.0
 
 #: Bytes of an answer to: a write, a heartbeat; of a snapshot without messages, and of each message in one.
 WRITE_ANSWER = 400.0
-HEARTBEAT_ANSWER = 420.0
+HEARTBEAT_ANSWER = 300.0
 SNAPSHOT = 1_500.0
 SNAPSHOT_MESSAGE = 290.0
 
