@@ -306,6 +306,25 @@ def test_every_word_that_changes_flow_means_a_resync() -> None:
     run_virtual(main)
 
 
+def test_a_word_in_the_middle_of_a_resync_keeps_the_order() -> None:
+    async def main() -> None:
+        database = Database()
+        room = Listening(database)
+        await room.start()
+        await room.join()
+        database.delay = lambda: 0.2
+        room.feed.ready(TOPIC)
+        await asyncio.sleep(0.3)  # the answer is on its way
+        database.say(1)
+        room.feed.ready(TOPIC)
+        room.feed.row_changed("votes", database.vote(EVE, 1))
+        await asyncio.sleep(1)
+        assert [event.seq for event in room.events if not isinstance(event, StateResynced)] == [1, 2]
+        await room.stop()
+
+    run_virtual(main)
+
+
 def test_without_that_word_it_resyncs_after_a_while() -> None:
     async def main() -> None:
         room = Listening(Database())
