@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -11,11 +12,15 @@ import pytest
 
 from tests.unit.test_connection import Ear
 from whatssound.budget import Counted, Meter, RoomBudget, RoomView
+from whatssound.config import ConnectionConfig
+from whatssound.connection import Connection
 from whatssound.core.budget import CLIENT_SHARE
+from whatssound.core.reasons import Reason
 from whatssound.errors import ConfigurationError
 from whatssound.models import SessionId
-from whatssound.ports import LinkListener
-from whatssound.testing import LoopClock, run_virtual
+from whatssound.ports import JoinSpec, LinkListener
+from whatssound.testing import FakeLinks, FakeTokens, LoopClock, run_virtual
+from whatssound.testing.fakes import settle
 
 ROOM = SessionId("5e551000-0000-4000-8000-000000000001")
 VIEW = RoomView(
@@ -211,5 +216,52 @@ def test_a_closed_session_is_no_longer_in_the_budget_but_what_it_sent_is() -> No
         for _ in range(100):
             place.meter.open(ROOM, lambda: None)
         assert len(vars(place.meter)["_rooms"]) == 1
+
+    run_virtual(story)
+
+
+def test_a_send_that_waited_goes_by_the_connection_of_that_moment() -> None:
+    """The generation that was there when it asked may be gone when it is its turn."""
+
+    async def story() -> None:
+        links, turn = FakeLinks(), asyncio.Event()
+        asked: list[str] = []
+
+        async def pace(event: str) -> None:
+            asked.append(event)
+            await turn.wait()
+
+        sent: list[str] = []
+        connection = Connection(
+            [JoinSpec(topic="session:a", private=True)],
+            links,
+            FakeTokens(),
+            ConnectionConfig(backoff_base=0.1),
+            LoopClock(),
+            listener=Ear(),
+            changed=lambda _: None,
+            chance=lambda: 0.0,
+            sent=sent.append,
+            pace=pace,
+        )
+        running = asyncio.create_task(connection.run())
+        try:
+            assert not await connection.push("broadcast", {})
+            assert asked == []  # nobody waits for what cannot be sent
+            await settle()
+            links.made[0].join()
+            sending = asyncio.create_task(connection.push("broadcast", {"n": 1}))
+            await settle()
+            links.made[0].end(Reason.CLOSED)
+            await asyncio.sleep(1)
+            links.made[1].join()
+            turn.set()
+            assert await sending
+            assert (asked, sent) == (["broadcast"], ["broadcast"])
+            assert [event for event, _ in links.made[1].pushed] == ["broadcast"]
+            assert links.made[0].pushed == []
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
     run_virtual(story)
