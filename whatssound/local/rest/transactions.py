@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from whatssound.local.rest.schema import RoleSettings
 
 _LEVELS: Final = frozenset({"read uncommitted", "read committed", "repeatable read", "serializable"})
-_DEAD: Final = (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError)
+# The internal error is what asyncpg says when the server dies between a statement and its answer.
+_DEAD: Final = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
