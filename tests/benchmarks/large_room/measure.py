@@ -64,6 +64,11 @@ class Messages:
             self.counts.append((time.monotonic(), int(status["usage"]["messages"])))
             await asyncio.sleep(1)
 
+    def by_second(self) -> list[int]:
+        """Messages a second between each two looks."""
+        pairs = zip(self.counts, self.counts[1:], strict=False)
+        return [round((after - before) / (end - start)) for (start, before), (end, after) in pairs]
+
     def most_per_second(self, seconds: float) -> float:
         """The highest average over so many seconds, from one look to another."""
         most = 0.0
@@ -185,12 +190,14 @@ async def measure(setting: Setting, acts: Sequence[Act]) -> dict[str, Any]:
             "messages_per_second": {
                 "busiest_second": round(messages.most_per_second(0.9)),
                 "busiest_minute": round(messages.most_per_second(min(_MINUTE, seconds) - 3)),
+                "by_second": messages.by_second(),
             },
             "cpu": {
                 name: round(part / wall, 3)
                 for name, part in zip(("server", "postgres", "listeners", "speakers"), used, strict=True)
             },
             "load_before": round(load, 2),
+            "calls": (await room.stack.status())["rpc"]["total"],
         }
 
 
