@@ -242,8 +242,11 @@ async def test_a_large_room_counts_its_listeners_and_shows_the_crew(who: People)
     def sized(threshold: int) -> SessionConfig:
         return replace(FAST, large_room=threshold, occupancy_interval=0.4)
 
-    _, [(_, dj), (_, ana), (ben_sound, ben)] = await room(who, sized(2), sized(2), sized(2))
+    session_id, [(_, dj)] = await room(who, sized(2))
     ear = Ear(dj)
+    ana = await who.open(await who.join("ana", config=sized(2)), session_id)
+    ben_sound = await who.join("ben", config=sized(2))
+    ben = await who.open(ben_sound, session_id)
     for session in (dj, ana, ben):
         await eventually(lambda on=session: on.state.room_mode == "large" and on.state.occupancy == 3)  # type: ignore[misc]
     await ear.hears(RoomModeChanged)
