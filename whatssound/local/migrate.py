@@ -188,6 +188,25 @@ async def apply_sql_once(dsn: str, file: Path) -> bool:
         return True
 
 
+async def tell_plan(dsn: str, events_per_second: int) -> bool:
+    """Tells the product's database how many Realtime messages a second the project has.
+
+    Args:
+        dsn: of the superuser.
+        events_per_second: the limit that Realtime enforces.
+
+    Returns:
+        Whether the database could be told: one with other migrations has nothing to take it.
+    """
+    async with _connected(dsn) as connection:
+        found = await connection.fetchval(
+            "select to_regprocedure('public.configure_project(integer, integer, integer, integer)') is not null"
+        )
+        if found:
+            await connection.execute("select public.configure_project(p_events_per_second => $1)", events_per_second)
+        return bool(found)
+
+
 async def apply_sql(dsn: str, file: Path) -> None:
     """Runs any SQL file in one go, unbooked.
 

@@ -48,6 +48,11 @@ class ServiceSettings:
             raise ValueError(f"unknown limits: {', '.join(sorted(unknown))}")
         return base.changed(self.limits)
 
+    def planned_events(self) -> int | None:
+        """Messages a second that the database is to plan with; None where nobody asked for a limit."""
+        asked = self.plan is not None or "max_events_per_second" in self.limits
+        return self.realtime_limits().max_events_per_second if asked else None
+
 
 # A room on a laptop is to meet a plan's limits when its developer asks for them, and not by accident.
 _UNLIMITED = Limits(

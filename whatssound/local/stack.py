@@ -18,7 +18,7 @@ from whatssound.local.database import Database, ExistingDatabase, OwnDatabase
 from whatssound.local.errors import LocalStackError
 from whatssound.local.faults import Faults
 from whatssound.local.gateway import PUBLISHABLE_KEY, SECRET_KEY, Gateway
-from whatssound.local.migrate import apply_migrations, apply_seed, apply_sql_once
+from whatssound.local.migrate import apply_migrations, apply_seed, apply_sql_once, tell_plan
 from whatssound.local.ports import Service
 from whatssound.local.services import ServiceSettings, build_services
 from whatssound.local.tokens import WELL_KNOWN_SECRET, Keyring
@@ -288,6 +288,9 @@ class LocalStack:
                 await apply_seed(owner, seed)
         for file in self._sql_files:
             await apply_sql_once(admin, file)
+        if (events := self._settings.planned_events()) is not None:
+            # Rooms take their tick from what the database knows of the plan, so it must know what Realtime enforces.
+            await tell_plan(admin, events)
 
     def _open_gateway(self) -> Gateway:
         if self._gateway is None:

@@ -301,6 +301,33 @@ async def test_frozen_sockets_hang_until_the_thaw(fresh_stack: LocalStack) -> No
         assert (await connected.receive_json(timeout=10))["payload"]["status"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("asked", "events"),
+    [
+        ({"plan": "team"}, 2_500),
+        ({"plan": "team", "limits": {"max_events_per_second": 70}}, 70),
+        ({"limits": {"max_joins_per_second": 5}}, None),
+        ({}, None),
+    ],
+)
+async def test_the_database_plans_with_the_limit_that_realtime_enforces(
+    asked: dict[str, Any], events: int | None
+) -> None:
+    async with LocalStack(**asked) as stack:
+        admin = stack.dsn("supabase_admin")
+        default = await sql(
+            admin,
+            "select column_default::integer from information_schema.columns "
+            "where (table_schema, table_name, column_name) = ('whatssound', 'project', 'events_per_second')",
+        )
+        assert await sql(admin, "select events_per_second from whatssound.project") == (events or default)
+
+
+async def test_a_database_without_the_products_migrations_is_told_no_plan() -> None:
+    async with LocalStack(migrations=None, plan="pro") as stack:
+        assert await sql(stack.db_url, "select to_regnamespace('whatssound') is null")
+
+
 async def test_an_existing_database_is_used_and_left_running(tmp_path: Path) -> None:
     async with PostgresServer(tmp_path / "data", durable=False) as server:
         url = server.dsn("supabase_admin")
