@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from whatssound import (
     ChatConfirmed,
     ChatMessage,
     FeedChanged,
+    FramesUnavailableError,
     QueueChanged,
     ReactionsCounted,
     RoomModeChanged,
@@ -197,6 +199,32 @@ async def test_nobody_can_forge_a_frame(lab: Lab, who: People) -> None:
     assert dj.stats().forged == 1
     assert dj.state.occupancy < 10
     await same_as_database(sound, dj)
+
+
+@asynccontextmanager
+async def frames_refused(lab: Lab) -> AsyncIterator[None]:
+    """A project whose policies do not let members read the frames' topic."""
+    [[definition]] = await lab.rows("select pg_get_functiondef('whatssound.may_hear(text)'::regprocedure)")
+    refusing = definition.replace("select exists (", "select p_topic !~ ':frames$' and exists (")
+    assert refusing != definition
+    await lab.rows(refusing)
+    try:
+        yield
+    finally:
+        await lab.rows(definition)
+
+
+async def test_where_policies_keep_frames_from_us_it_is_postgres_changes_or_an_error(lab: Lab, who: People) -> None:
+    async with frames_refused(lab):
+        _, [(sound, dj)] = await room(who, FAST)
+        assert dj.state.feed == "changes"
+        receipt = await dj.chat.send("by Postgres Changes")
+        await receipt.stored()
+        await same_as_database(sound, dj)
+        strict = await who.join("strict", config=FRAMES)
+        with pytest.raises(FramesUnavailableError, match="policies"):
+            async with strict.session(dj.id):
+                pass
 
 
 async def test_a_ticking_room_stores_chat_first_and_hears_it_with_the_next_frame(who: People) -> None:
