@@ -71,8 +71,10 @@ language sql immutable
 set search_path = ''
 as $$
   -- A quiet room is taken for one that may come to life before it is measured again: an event a second, or where there are
-  -- fewer than fifty people as many times less.
-  select p_clock.occupancy * (greatest(p_clock.rate, least(1, p_clock.occupancy / 50.0)) + p_clock.bare_rate)
+  -- fewer than fifty people as many times less; with more than 75 people as much as a lively chat among them makes. A tick
+  -- costs a quiet room no time, as its next event goes at once either way; without one, the first five seconds of a thousand
+  -- people who begin to talk would take half a minute's messages.
+  select p_clock.occupancy * (greatest(p_clock.rate, least(1, p_clock.occupancy / 50.0), p_clock.occupancy / 75.0) + p_clock.bare_rate)
     + (p_clock.occupancy + 1) * p_clock.chat_rate
 $$;
 comment on function whatssound.load_at_once(public.session_clock) is 'Messages a second of the plan that the room costs at tick 0.';

@@ -99,14 +99,16 @@ def load_at_once(people: int, writes_per_second: float, chat_per_second: float =
     """Returns the messages a second that a room costs if every write is sent at once.
 
     A frame for every write, and for every chat message its author's own broadcast besides. A quiet room is taken for
-    one that may come to life before it is measured again.
+    one that may come to life before it is measured again, and then be as lively as the recorded chat.
 
     Args:
         people: in the room.
         writes_per_second: events of the session's log, all kinds together.
         chat_per_second: of these, chat.
     """
-    return people * max(writes_per_second, min(1.0, people / 50)) + broadcast_cost(people) * chat_per_second
+    return (
+        people * max(writes_per_second, min(1.0, people / 50), people / 75) + broadcast_cost(people) * chat_per_second
+    )
 
 
 def session_tick_ms(

@@ -8,7 +8,7 @@ from random import Random
 
 from ..core.budget import broadcast_cost, chat_path, heartbeats_per_second, session_budget, session_tick_ms
 from .crowd import chat_rate, poisson
-from .traffic import LARGE_ROOM
+from .traffic import LARGE_ROOM, writes_per_second
 from .workload import Workload
 
 #: Seconds between two looks of the database at a room.
@@ -92,12 +92,16 @@ class PlayedRoom:
         size: people who come.
         filling: seconds in which they come, evenly spread by chance.
         draw: the source of chance.
+        votes: whether people vote and tip and songs change, beside the chat.
     """
 
-    def __init__(self, size: int, filling: int, draw: Random) -> None:
+    def __init__(self, size: int, filling: int, draw: Random, *, votes: bool = True) -> None:
         self._draw = draw
         self._size = size
-        self._workload = Workload(listeners=size, messages_per_second=chat_rate(size), seconds=1)
+        self._chat = chat_rate(size)
+        self._others = 0.0
+        if votes:
+            self._others = writes_per_second(Workload(listeners=size, messages_per_second=0, seconds=1), 0.0)
         self._arrivals: dict[int, int] = {}
         for _ in range(size):
             second = draw.randrange(filling)
@@ -121,9 +125,8 @@ class PlayedRoom:
         found = Second()
         self._arrive(second, found)
         share = self.people / self._size
-        said = poisson(self._workload.messages_per_second * mood * share, self._draw)
-        others = self._workload.votes + self._workload.tips + 2 * self._workload.songs
-        written = said + poisson(others * share, self._draw)
+        said = poisson(self._chat * mood * share, self._draw)
+        written = said + poisson(self._others * share, self._draw)
         found.said, found.written = said, written
         if chat_path(self.tick_ms) == "broadcast" and self.people <= LARGE_ROOM:
             found.events += said * broadcast_cost(max(0, self.people - 1))

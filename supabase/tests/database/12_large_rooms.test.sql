@@ -145,14 +145,14 @@ create function pg_temp.tick(p_people integer, p_budget integer, p_rates jsonb d
 $$;
 update session_clock set rate = 0, chat_rate = 0, bare_rate = 0 where session_id = :open;
 select is(pg_temp.tick(n, b, rates::jsonb), t, format('%s people on %s, %s: %s ms', n, b, rates, t))
-from (values (300, 500, '{}', 0), (301, 500, '{}', 753), (1000, 2500, '{}', 0), (1000, 2500, '{"rate": 1.6}', 500), (100, 2500, '{"rate": 15}', 0),
+from (values (150, 500, '{}', 0), (151, 500, '{}', 378), (335, 2500, '{}', 0), (1000, 2500, '{"rate": 1.6}', 500), (100, 2500, '{"rate": 15}', 0),
   (100, 2500, '{"rate": 15.1}', 250),
   -- Chat by broadcast costs once more what its frame costs, reactions their frames.
   (100, 2500, '{"rate": 7, "chat_rate": 7}', 0), (100, 2500, '{"rate": 7.5, "chat_rate": 7.5}', 250),
   (100, 2500, '{"rate": 14, "bare_rate": 1}', 0), (100, 2500, '{"rate": 14, "bare_rate": 1.1}', 250),
   (2, 1, '{}', 0), (0, 1, '{}', 0), (10000, 100, '{}', 60000)) v (n, b, rates, t);
-select is(pg_temp.tick(250, 500, '{}', 600), 625, 'a room at the border stays as it is');
-select is(pg_temp.tick(200, 500, '{}', 600), 0, 'until it is well below');
+select is(pg_temp.tick(125, 500, '{}', 600), 313, 'a room at the border stays as it is');
+select is(pg_temp.tick(120, 500, '{}', 600), 0, 'until it is well below');
 
 update session_clock set fixed_tick = false, frames = true, tick_ms = 0, rate = 0, framed_seq = last_seq, rate_seq = last_seq,
   sampling = 0, maturing = 0, counted = 0 where session_id = :open;

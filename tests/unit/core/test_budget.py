@@ -81,8 +81,12 @@ def test_a_room_sends_at_once_only_within_its_share_and_does_not_flap(
 def test_chat_sent_at_once_is_paid_for_twice() -> None:
     """By its author's broadcast and by the frame that stores it."""
     assert load_at_once(100, 5.0, 5.0) == 100 * 5 + 101 * 5
-    assert load_at_once(100, 0.0) == 100  # a quiet room may come to life
+
+
+def test_a_quiet_room_is_taken_for_one_that_may_come_to_life() -> None:
     assert load_at_once(10, 0.0) == pytest.approx(2)
+    assert load_at_once(60, 0.0) == pytest.approx(60)
+    assert load_at_once(1_000, 0.0) == pytest.approx(1_000 * 1_000 / 75)
 
 
 @given(st.lists(st.integers(0, 5_000), min_size=1, max_size=20), PLANS)

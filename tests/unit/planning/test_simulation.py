@@ -13,6 +13,7 @@ from whatssound.planning.played_room import PlayedRoom, Second
 from whatssound.planning.simulation import Scenario, simulate
 from whatssound.planning.storm import storm
 from whatssound.planning.traffic import LARGE_ROOM
+from whatssound.planning.workload import worst_minute
 
 SMALL = Scenario(people=3_000, events_per_second=2_500, seconds=120, filling=30)
 
@@ -108,6 +109,16 @@ def test_rooms_together_keep_within_the_plan(events: float) -> None:
     # More is allowed, less is waited for.
     more = simulate(replace(SMALL, events_per_second=2 * events, seconds=180))
     assert more.wait_p95 <= found.wait_p95
+
+
+@pytest.mark.parametrize("size", [200, 300, 700, 1_050, 1_500])
+def test_a_silent_room_that_comes_to_life_keeps_within_the_plan(size: int) -> None:
+    """Its first five seconds come before the database looks again; at a frame a write they would be half a minute's."""
+    room = PlayedRoom(size, 1, Random(1), votes=False)
+    for second in range(60):
+        assert room.play(second, 0.0, room.people, 2_500).written == 0
+    lively = [float(room.play(second, 1.0, room.people, 2_500).events) for second in range(60, 150)]
+    assert worst_minute(lively) <= 2_500
 
 
 def test_a_large_room_leaves_the_topic_that_members_write_to() -> None:
