@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.integration.faults.lanes import play
+from tests.integration.faults.lanes import LaneError, play
 from tests.integration.faults.report import Totals
 from tests.integration.faults.schedule import FEEDS, make_schedule
 from tests.integration.faults.verdict import CONVERGED, Evidence
@@ -31,7 +31,7 @@ def main() -> int:
     totals = Totals()
     began = time.monotonic()
     runs = _one_by_one(seeds, options.feed) if options.verbose else play(seeds, options.lanes, options.feed)
-    for seed, evidence in runs:
+    for seed, evidence in _to_the_end(runs):
         broken = [line for finding in totals.add(seed, evidence) for line in finding.violations]
         kinds = ", ".join(step.kind.value for step in make_schedule(seed, len(NAMES)).steps)
         drops = ", ".join(f"{drop.live:.2f} + {drop.equal:.2f}" for drop in evidence.drops)
@@ -40,7 +40,15 @@ def main() -> int:
         for line in broken[:20]:
             _say(f"    {line}")
     _say(f"\n{totals.runs} seeds, feed {options.feed}, in {time.monotonic() - began:.0f} s\n\n{totals.table()}")
-    return 1 if totals.broken else 0
+    return 1 if totals.broken or totals.runs < options.seeds else 0
+
+
+def _to_the_end(runs: Iterator[tuple[int, Evidence]]) -> Iterator[tuple[int, Evidence]]:
+    """Passes runs on; those that ended by an exception are named, and cost no table."""
+    try:
+        yield from runs
+    except LaneError as error:
+        _say(f"not played to its end: {error}")
 
 
 def _one_by_one(seeds: range, feed: str) -> Iterator[tuple[int, Evidence]]:

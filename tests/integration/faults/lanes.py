@@ -30,7 +30,7 @@ def play(seeds: Iterable[int], lanes: int, feed: str = "mixed") -> Iterator[tupl
         feed: ``frames``, ``changes``, or ``mixed``: as each seed decides.
 
     Raises:
-        LaneError: a run ended by an exception.
+        LaneError: runs ended by an exception; raised when all others have come in.
     """
     todo: queue.SimpleQueue[int] = queue.SimpleQueue()
     for seed in seeds:
@@ -40,17 +40,17 @@ def play(seeds: Iterable[int], lanes: int, feed: str = "mixed") -> Iterator[tupl
         for _ in range(lanes):
             pool.submit(_drive, todo, done, feed)
         running = lanes
-        failed: LaneError | None = None
+        failed: list[str] = []
         while running:
             news = done.get()
             if news is None:
                 running -= 1
             elif isinstance(news, LaneError):
-                failed = news
+                failed.append(str(news))
             else:
                 yield news
-    if failed is not None:
-        raise failed
+    if failed:
+        raise LaneError("; ".join(failed))
 
 
 def _drive(

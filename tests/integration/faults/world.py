@@ -23,6 +23,7 @@ from tests.integration.faults.traffic import PATIENCE, Person, Traffic
 from tests.integration.faults.verdict import Drop, Evidence
 from tests.integration.lab import Lab
 from whatssound import WhatsSound
+from whatssound.errors import WhatsSoundError
 from whatssound.testing import FaultyLink
 
 NAMES = ("dj", "ana", "ben", "cleo", "dani", "eva", "tipper")
@@ -139,7 +140,7 @@ class World:
         evidence.messages += [text for text, count in logged.items() if count > 1]
         for person in self._people:
             listener = person.recorder.listener
-            listener.unlike = {name: repr(pair) for name, pair in (await unlike(person)).items()}
+            listener.unlike = await self._unlike(person)
             listener.problem = person.recorder.problem()
             evidence.listeners.append(listener)
             stats = person.session.stats()
@@ -152,6 +153,12 @@ class World:
                     "events fetched": listener.recovered,
                 }
             )
+
+    async def _unlike(self, person: Person) -> dict[str, str]:
+        try:
+            return {name: repr(pair) for name, pair in (await unlike(person)).items()}
+        except WhatsSoundError as error:
+            return {"snapshot": repr(error)}
 
 
 @asynccontextmanager
