@@ -333,6 +333,7 @@ class Feed:
             self._resync.ask()
             return
         self.flusher.framed(frame.to_seq)
+        self._resync.continues(frame.to_seq + 1 if frame.from_seq is None else frame.from_seq)
         self._resync.when_ready(lambda: self._take(frame))
 
     def _take(self, frame: Frame) -> None:

@@ -69,6 +69,11 @@ class ModeSwitch:
         return self._chooser.keeps_topic
 
     @property
+    def people(self) -> int:
+        """How many are in the room, as far as we know."""
+        return self._state.occupancy
+
+    @property
     def durable_topic(self) -> str:
         """The topic that carries the events of the log."""
         return frames_topic(self._session_id) if self.mode.feed == "frames" else session_topic(self._session_id)

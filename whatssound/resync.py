@@ -23,6 +23,11 @@ _PATIENCE = 0.5
 #: The longest time over which the members of a large room spread the same question, in seconds.
 _SPREAD = 1.0
 
+#: After a lost connection the members of a room ask so many a second, all together: they may all have lost theirs at
+#: once, and the database is to bear it. A room that is so large that this takes too long asks faster.
+_A_SECOND = 40
+_LONGEST_TURN = 60.0
+
 _NEVER = float("inf")
 
 
@@ -78,6 +83,7 @@ class Resync:
         self._next_look = 0.0
         self._silent_at = self._ask_by = _NEVER
         self._fresh = False
+        self._was_in_step = False
         self.is_in_step = False
 
     # --- what there is to know
@@ -91,7 +97,7 @@ class Resync:
     def want(self) -> None:
         """From now on events flow; what was committed before may be missing, so the log is asked, every time."""
         self._ready_by = None
-        self._wanted_at = self._clock.monotonic() + self.spread()
+        self._wanted_at = self._clock.monotonic() + (self._turn() if self._was_in_step else self.spread())
         # From here on, and not only once the look begins: what arrives now is newer than what was missed.
         self._held = [] if self._held is None else self._held
         self.wake()
@@ -105,6 +111,14 @@ class Resync:
         self._overdue.update(known=sequencer.known, watermark=sequencer.watermark, due=now + patience)
         if self._overdue.at is not None:
             self.wake()
+
+    def continues(self, from_seq: int) -> None:
+        """A frame came that starts at ``from_seq``: if nothing is missing before it, the log need not be asked."""
+        waits = self._wanted_at is not None and self._catch_up.is_loaded and not self._looking.locked()
+        if waits and from_seq <= self._delivery.sequencer.watermark + 1:
+            self._wanted_at = None
+            self._release()
+            self._in_step(fetched=0)
 
     def hurry(self) -> None:
         """Something is missing that does not come by itself: asks at once, or in a large room within a second."""
@@ -136,6 +150,12 @@ class Resync:
         if mode.tick_ms == 0 and mode.room == "small":
             return 0.0
         return min(mode.tick_ms / 1000 or _SPREAD, _SPREAD) * self._chance()
+
+    def _turn(self) -> float:
+        people = self._switch.people
+        if people <= _A_SECOND:
+            return self.spread()
+        return min(people / _A_SECOND, _LONGEST_TURN) * self._chance()
 
     # --- asking
 
@@ -201,8 +221,8 @@ class Resync:
         return self._config.reconcile_interval * (0.75 + 0.5 * self._chance())
 
     def _look_at(self) -> float:
-        if not self._catch_up.is_loaded:
-            return _NEVER
+        if not self._catch_up.is_loaded or self._wanted_at is not None:
+            return _NEVER  # the log will be asked in any case, when it is our turn
         if self._switch.mode.feed == "changes":
             return self._next_look
         return min(self._silent_at, self._ask_by, _NEVER if self._overdue.at is None else self._overdue.at)
@@ -246,12 +266,15 @@ class Resync:
             self._release()
         self._expire_claims()
         if resync:
-            self._delivery.publish(
-                StateResynced(seq=self._delivery.sequencer.watermark, fetched=fetched, fresh=self._fresh)
-            )
-            self._fresh = False
-            self.is_in_step = True
-            self._synced()
+            self._in_step(fetched)
+
+    def _in_step(self, fetched: int) -> None:
+        self._delivery.publish(
+            StateResynced(seq=self._delivery.sequencer.watermark, fetched=fetched, fresh=self._fresh)
+        )
+        self._fresh = False
+        self._was_in_step = self.is_in_step = True
+        self._synced()
 
     def _asked(self) -> None:
         self._overdue.asked()

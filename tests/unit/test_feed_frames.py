@@ -234,6 +234,76 @@ def test_a_gap_is_asked_for_at_once_or_spread_where_many_ask(tick_ms: int, occup
     run_virtual(main)
 
 
+def test_after_a_lost_connection_a_large_room_asks_in_turn_and_first_what_was_missed() -> None:
+    async def main() -> None:
+        database = Framing(tick_ms=500)
+        database.occupancy = 1000
+        room = Hearing(database, chance=0.5)
+        await room.begin()
+        database.say(1)
+        missed = database.frame()
+        room.feed.joined(FRAMES)
+        room.feed.ready(FRAMES)
+        before = asyncio.get_running_loop().time()
+        database.say(2)
+        room.take(database.frame())
+        room.feed.learned(2)
+        await asyncio.sleep(12)
+        assert database.asked == []
+        assert room.numbers() == []
+        await asyncio.sleep(1)
+        assert database.calls == ["events_since"]
+        assert database.asked[0] - before == pytest.approx(1000 / 40 * 0.5)
+        assert room.numbers() == [1, 2]
+        assert room.of(StateResynced)[-1].fetched == 2
+        room.take(missed)
+        assert room.numbers() == [1, 2]
+        await room.end()
+
+    run_virtual(main)
+
+
+def test_after_a_lost_connection_a_frame_that_follows_shows_that_nothing_was_missed() -> None:
+    async def main() -> None:
+        database = Framing(tick_ms=500)
+        database.occupancy = 1000
+        room = Hearing(database, chance=0.5)
+        await room.begin()
+        syncs = room.syncs
+        room.feed.joined(FRAMES)
+        room.feed.ready(FRAMES)
+        await asyncio.sleep(1)
+        database.say(1)
+        room.take(database.frame())
+        assert room.syncs == syncs + 1
+        assert room.numbers() == [1]
+        assert room.of(StateResynced)[-1].fetched == 0
+        await asyncio.sleep(60)
+        assert room.numbers() == [1]
+        room.feed.joined(FRAMES)
+        room.feed.ready(FRAMES)
+        room.take(database.frame())  # nothing has happened: what is told every now and then
+        assert room.syncs == syncs + 2
+        await room.end()
+
+    run_virtual(main)
+
+
+def test_after_a_lost_connection_a_small_room_asks_at_once() -> None:
+    async def main() -> None:
+        database = Framing()
+        database.occupancy = 40
+        room = Hearing(database, chance=1.0)
+        await room.begin()
+        room.feed.joined(FRAMES)
+        room.feed.ready(FRAMES)
+        await settle()
+        assert database.calls == ["events_since"]
+        await room.end()
+
+    run_virtual(main)
+
+
 def test_frames_that_are_late_or_repeated_change_nothing() -> None:
     async def main() -> None:
         database = Framing()
