@@ -15,6 +15,9 @@ class MessageReceipt:
         message: what was sent; ``message.id`` was made here.
     """
 
+    # Tens of thousands wait in a long outage.
+    __slots__ = ("__weakref__", "_outcome", "message", "spooled", "tries")
+
     def __init__(self, message: Message, *, spooled: bool = False, tries: int = 0) -> None:
         self.message = message
         #: Whether an earlier run had accepted it, so that nobody here waits for this receipt.
