@@ -184,6 +184,7 @@ async def measure(setting: Setting, acts: Sequence[Act]) -> dict[str, Any]:
             "complete": complete,
             "kinds": {kind: tally_json(tally) for kind, tally in tallies.items()},
             "befell": listening.as_json(),
+            "drops_on_entering": room.entered.reconnects,
             "refused": dict(performance.refused),
             "speakers_late_ms": round(1000 * performance.latest),
             "seconds_to_enter": round(room.seconds_to_enter, 1),

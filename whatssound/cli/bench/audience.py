@@ -14,7 +14,17 @@ from typing import Any, Self
 from ...client import WhatsSound
 from ...config import SessionConfig
 from ...errors import WhatsSoundError
-from ...events import ChatMessage, ChatUnconfirmed, Event, Lagged, MessageWithdrawn, Status, TipSent, VoteCast
+from ...events import (
+    ChatMessage,
+    ChatUnconfirmed,
+    Event,
+    Lagged,
+    MessageWithdrawn,
+    Status,
+    StatusChanged,
+    TipSent,
+    VoteCast,
+)
 from ...session import Session
 from .sightings import Sightings
 
@@ -36,6 +46,7 @@ class Listening:
         lagged: events that a reader was too slow for.
         received: Realtime messages that they received.
         failures: how often each error ended a listener, or kept one out.
+        reasons: how often a connection was lost for each reason.
         feeds: how many hear by each feed.
         tick_ms: the longest time between two frames that one of them knows of.
     """
@@ -49,6 +60,7 @@ class Listening:
     lagged: int = 0
     received: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     feeds: Counter[str] = field(default_factory=Counter)
     tick_ms: int = 0
 
@@ -64,6 +76,7 @@ class Listening:
         for name in ("listeners", "entered", "live", "reconnects", "gaps", "taken_back", "lagged", "received"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failures.update(other.failures)
+        self.reasons.update(other.reasons)
         self.feeds.update(other.feeds)
         self.tick_ms = max(self.tick_ms, other.tick_ms)
 
@@ -195,6 +208,8 @@ class Audience:
                 self.sightings.saw(who, f"tip:{event.tip.id}", self._now())
             case MessageWithdrawn() | ChatUnconfirmed():
                 self._befell.taken_back += 1
+            case StatusChanged(status=Status.RECONNECTING, reason=reason):
+                self._befell.reasons[reason or "unknown"] += 1
             case Lagged():
                 self._befell.lagged += event.missed
             case _:
