@@ -117,6 +117,10 @@ class Recovery:
         self.talker = await talker.finish(within=PATIENCE)
         self._note(ends, self._loop.time(), verdict.NO_SPOOLED_LOST)
 
+    async def live(self, person: Person) -> None:
+        """Waits until somebody's session is live, or patience ends."""
+        await self._until(lambda: not person.recorder.problem())
+
     async def _live(self, ends: float) -> None:
         await self._until(lambda: not [person for person in self._people if person.recorder.problem()])
         self._note(ends, self._loop.time(), verdict.ALIVE)

@@ -141,6 +141,8 @@ class World:
         for person in self._people:
             listener = person.recorder.listener
             listener.unlike = await self._unlike(person)
+            # Not how it is at this instant: a machine that stalls costs a connection at any time. For good is what counts.
+            await self.recovery.live(person)
             listener.problem = person.recorder.problem()
             evidence.listeners.append(listener)
             stats = person.session.stats()
