@@ -141,7 +141,7 @@ class World:
         for person in self._people:
             listener = person.recorder.listener
             listener.unlike = await self._unlike(person)
-            # Not how it is at this instant: a machine that stalls costs a connection at any time. For good is what counts.
+            # Not as it is at this instant, since a machine that stalls costs connections at any time: for good counts.
             await self.recovery.live(person)
             listener.problem = person.recorder.problem()
             evidence.listeners.append(listener)
