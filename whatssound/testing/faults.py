@@ -50,6 +50,7 @@ class FaultyLink:
         self._delay = 0.0
         self._pairs: set[_Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ends = 0
         self.accepted = 0
 
     @property
@@ -88,6 +89,7 @@ class FaultyLink:
 
     def reset(self) -> int:
         """Ends every connection by RST, to both sides; answers how many there were."""
+        self._ends += 1
         pairs = tuple(self._pairs)
         for pair in pairs:
             pair.reset()
@@ -95,6 +97,7 @@ class FaultyLink:
 
     def fin(self) -> int:
         """Ends every connection by FIN, to both sides, without a word of the protocol above; answers how many."""
+        self._ends += 1
         pairs = tuple(self._pairs)
         for pair in pairs:
             pair.fin()
@@ -145,11 +148,12 @@ class FaultyLink:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="faulty-link")
+        serving = self._serve(reader, writer, self._ends)
+        task = asyncio.get_running_loop().create_task(serving, name="faulty-link")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ends: int) -> None:
         try:
             await self._passing.wait()
             far_reader, far_writer = await asyncio.open_connection(*self._target)
@@ -160,6 +164,10 @@ class FaultyLink:
             writer.transport.abort()
             raise
         pair = _Pair(writer, far_writer)
+        if ends != self._ends:
+            # All were ended while this one was being made: it must not live through what follows.
+            pair.reset()
+            return
         self._pairs.add(pair)
         try:
             async with asyncio.TaskGroup() as group:

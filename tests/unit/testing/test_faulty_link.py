@@ -160,3 +160,21 @@ async def test_closing_leaves_nothing(link: FaultyLink) -> None:
 def test_a_target_needs_host_and_port(target: str) -> None:
     with pytest.raises(ValueError, match="looks like"):
         FaultyLink(target)
+
+
+@pytest.mark.parametrize("how", ["reset", "fin"])
+async def test_a_connection_in_the_making_ends_with_all_others(link: FaultyLink, how: str) -> None:
+    link.black_hole()
+    peer = await Peer.connect(link)
+    async with asyncio.timeout(5):
+        while not link.accepted:  # noqa: ASYNC110 - the link counts, and tells nobody
+            await asyncio.sleep(0.01)
+    assert getattr(link, how)() == 0
+    link.heal()
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await peer.say(b"still here?")
+    peer.close()
+    # Who comes after that is served.
+    other = await Peer.connect(link)
+    assert await other.say(b"hello") == b"hello"
+    other.close()
