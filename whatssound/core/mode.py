@@ -126,5 +126,6 @@ class ModeChooser:
         if not self._keeps_topic(feed):
             return "stored"
         if self._chat_path == "auto":
-            return self._info.chat_path
+            # By Postgres Changes what is stored is heard only with the next look at the log.
+            return self._info.chat_path if feed == "frames" else "broadcast"
         return self._chat_path
