@@ -160,25 +160,32 @@ class PostgrestRpc:
     async def call(self, function: str, params: Mapping[str, Any], *, within: float) -> dict[str, Any]:
         """Calls a function once, and once more if the token turned out to be stale.
 
+        Args:
+            function: the RPC's name.
+            params: its named arguments.
+            within: seconds for everything: getting tokens and both calls.
+
         Raises:
             WhatsSoundError: typed by what went wrong; `TransportError.sent` tells whether the call may have had an
                 effect.
         """
+        now = asyncio.get_running_loop().time
+        ends = now() + within
         token = await self._token(within)
         try:
-            return await self._once(function, params, token, within)
+            return await self._once(function, params, token, ends - now())
         except (TokenExpiredError, InvalidKeyError):
-            fresh = await self._token(within, refused=token)
+            fresh = await self._token(ends - now(), refused=token)
             if fresh == token:
                 raise
-        return await self._once(function, params, fresh, within)
+        return await self._once(function, params, fresh, ends - now())
 
     async def _token(self, seconds: float, refused: str | None = None) -> str:
         try:
             async with asyncio.timeout(seconds):
                 return await self._tokens.token(refused=refused)
         except TimeoutError:
-            raise RequestTimeoutError(f"no token within {seconds:g} s", sent=False) from None
+            raise RequestTimeoutError(f"no token within {round(seconds, 3):g} s", sent=False) from None
 
     async def _once(self, function: str, params: Mapping[str, Any], token: str, seconds: float) -> dict[str, Any]:
         builder = self._client.rpc(function, dict(params))
@@ -189,7 +196,7 @@ class PostgrestRpc:
                 answer = await builder.execute()
             response = _last_response.get()
         except TimeoutError:
-            raise RequestTimeoutError(f"{function} was not answered within {seconds:g} s") from None
+            raise RequestTimeoutError(f"{function} was not answered within {round(seconds, 3):g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise transport_error(error, self._url) from error
         except APIError as error:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+import httpx
 import pytest
+import respx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whatssound._postgrest import PostgrestRpc, make_http_client
 from whatssound.config import RetryConfig
 from whatssound.errors import (
     BannedError,
@@ -25,7 +28,7 @@ from whatssound.errors import (
     WhatsSoundError,
 )
 from whatssound.gateway import Gateway, make_key
-from whatssound.testing import FakeClock, FakeRpc, LoopClock, run_virtual
+from whatssound.testing import FakeClock, FakeRpc, FakeTokens, LoopClock, run_virtual
 from whatssound.testing.fakes import settle
 
 CONFIG = RetryConfig(attempts=4, deadline=30.0, request_timeout=5.0, base=0.2, cap=2.0)
@@ -346,5 +349,49 @@ def test_once_never_tries_again() -> None:
             await door.once("heartbeat", {})
         assert (len(rpc.calls), door.errors, door.retries) == (1, 1, 0)
         assert rpc.calls[0][2] == CONFIG.request_timeout
+
+    run_virtual(main)
+
+
+# --- what one try may take, tokens included
+
+
+class SlowTokens(FakeTokens):
+    """A source of tokens that takes its time."""
+
+    async def token(self, *, refused: str | None = None) -> str:
+        await asyncio.sleep(3.0)
+        return await super().token(refused=refused)
+
+
+def test_tokens_and_both_calls_share_one_deadline() -> None:
+    async def slow_refusal(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(1.0)
+        return httpx.Response(401, json={"code": "PGRST303", "message": "JWT expired"})
+
+    async def main() -> None:
+        with respx.mock:
+            route = respx.post("http://project.test/rest/v1/rpc/cast_vote").mock(side_effect=slow_refusal)
+            async with make_http_client() as http:
+                rpc = PostgrestRpc("http://project.test", "key", SlowTokens("u1"), http)
+                start = LoopClock().monotonic()
+                with pytest.raises(RequestTimeoutError, match="no token within 1 s") as caught:
+                    await rpc.call("cast_vote", {}, within=5.0)
+                assert LoopClock().monotonic() - start == pytest.approx(5.0)
+                assert not caught.value.sent, "the one call that was made was refused"
+                assert route.call_count == 1
+
+    run_virtual(main)
+
+
+def test_an_app_s_own_timeout_is_a_plain_timeout_error_and_cancels_the_request() -> None:
+    async def main() -> None:
+        rpc = FakeRpc().then("send_tip", {})
+        rpc.hold("send_tip")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await gateway(rpc).command("send_tip", {}, key="k")
+        assert len(rpc.calls) == 1
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_virtual(main)
