@@ -672,7 +672,7 @@ def test_what_is_no_reaction_is_refused_at_once() -> None:
 # --- presence
 
 
-def test_presence_is_tracked_again_after_every_join() -> None:
+def test_p1_presence_is_tracked_again_after_every_join() -> None:
     async def main() -> None:
         async with Desk() as desk:
             desk.features.presence.show()
@@ -691,7 +691,7 @@ def test_presence_is_tracked_again_after_every_join() -> None:
     run_virtual(main)
 
 
-def test_presence_calls_keep_their_budget_and_the_last_wish_wins() -> None:
+def test_p2_presence_calls_keep_their_budget_and_the_last_wish_wins() -> None:
     async def main() -> None:
         async with Desk() as desk:
             times: list[float] = []

@@ -293,7 +293,7 @@ def test_what_was_missed_comes_recovered_and_what_is_live_comes_after_it() -> No
     run_virtual(main)
 
 
-def test_every_word_that_changes_flow_means_a_resync() -> None:
+def test_c3_every_word_that_changes_flow_means_a_resync() -> None:
     async def main() -> None:
         room = Listening(Database())
         await room.start()
@@ -341,7 +341,7 @@ def test_without_that_word_it_resyncs_after_a_while() -> None:
     run_virtual(main)
 
 
-def test_the_log_is_looked_at_now_and_then() -> None:
+def test_c4_the_log_is_looked_at_now_and_then() -> None:
     async def main() -> None:
         database = Database()
         room = Listening(database)

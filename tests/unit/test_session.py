@@ -521,7 +521,7 @@ def test_what_handlers_raise_reaches_on_error_and_nothing_else(on_error: str) ->
     run_virtual(main)
 
 
-def test_a_handler_that_falls_behind_is_told_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_c9_a_handler_that_falls_behind_is_told_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         stage = Stage(SessionConfig(reader_events=2))
         errors: list[Exception] = []

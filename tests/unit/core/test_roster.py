@@ -99,13 +99,13 @@ def test_a_second_device_is_no_second_person() -> None:
     assert names(roster.diff({}, {"ana": entry("F2")})) == ([], ["ana"])
 
 
-def test_diffs_before_the_state_are_applied_after_it() -> None:
+def test_p5_diffs_before_the_state_are_applied_after_it() -> None:
     roster = Roster()
     assert roster.diff({"eva": entry("F2")}, {"ana": entry("F1")}) == RosterChange()
     assert names(roster.state({"ana": entry("F1")})) == (["eva"], [])
 
 
-def test_a_rejoin_tells_only_what_changed_meanwhile() -> None:
+def test_p4_a_rejoin_tells_only_what_changed_meanwhile() -> None:
     roster = Roster()
     roster.state({"ana": entry("F1"), "eva": entry("F2")})
     roster.rejoined()
