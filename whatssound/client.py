@@ -25,6 +25,7 @@ from .ports import JoinSpec, SystemClock, TokenSource
 from .room import parse
 from .session import Session
 from .spool import Spool, SpooledMessages
+from .stalls import StallWatch
 
 if TYPE_CHECKING:
     from supabase import AsyncClient
@@ -63,6 +64,8 @@ class WhatsSound:
         self._signed_in = SignedIn(self._url, self._key, self._http)
         self._tokens: TokenSource = GivenToken(access_token) if access_token is not None else self._signed_in
         self._spools: dict[Path, Spool] = {}
+        threshold = self._config.stall_threshold
+        self._stalls = StallWatch(threshold) if threshold is not None else None
         self._wire()
 
     def _wire(self) -> None:
@@ -209,6 +212,7 @@ class WhatsSound:
             clock=self._clock,
             meter=self._meter,
             spool=self._spool_of(settings),
+            stalls=self._stalls,
         )
 
     # --- messages on disk

@@ -159,6 +159,8 @@ class SessionConfig:
             reconnecting, and nobody is told.
         track_presence: whether to be seen by others in presence.
         handler_tasks: how long, in seconds, closing waits for handlers to finish the events they hold.
+        stall_threshold: seconds for which the event loop may be blocked before `LoopStalled` says by what; ``None``
+            never looks. That of the client's own settings counts.
         retry: see `RetryConfig`.
         outbox: see `OutboxConfig`.
         connection: see `ConnectionConfig`.
@@ -180,6 +182,7 @@ class SessionConfig:
     presence_grace: float = 5.0
     track_presence: bool = True
     handler_tasks: float = 5.0
+    stall_threshold: float | None = 1.0
     retry: RetryConfig = field(default_factory=RetryConfig)
     outbox: OutboxConfig = field(default_factory=OutboxConfig)
     connection: ConnectionConfig = field(default_factory=ConnectionConfig)
@@ -204,5 +207,7 @@ class SessionConfig:
             raise ConfigurationError("feed", f"is {self.feed!r}; use 'frames', 'changes' or 'auto'")
         if self.chat_path not in ("broadcast", "stored", "auto"):
             raise ConfigurationError("chat_path", f"is {self.chat_path!r}; use 'broadcast', 'stored' or 'auto'")
+        if self.stall_threshold is not None:
+            _positive(self, "stall_threshold")
         if self.occupancy_interval > 60:
             raise ConfigurationError("occupancy_interval", "must be at most 60: the lease lasts 90 s")

@@ -280,6 +280,15 @@ class Lagged(EventBase):
     missed: int
 
 
+class LoopStalled(EventBase):
+    """The event loop was blocked for ``seconds``, by what ``stack`` shows: nothing was heard or sent meanwhile."""
+
+    keep: ClassVar[bool] = True
+
+    seconds: float
+    stack: str
+
+
 class UnknownEvent(EventBase):
     """An event of a newer database that this version does not know."""
 
@@ -312,5 +321,6 @@ Event = (
     | StateResynced
     | Discontinuity
     | Lagged
+    | LoopStalled
     | UnknownEvent
 )

@@ -24,7 +24,7 @@ from .errors import (
     WhatsSoundError,
     refusal,
 )
-from .events import EventBase, Status, StatusChanged
+from .events import EventBase, LoopStalled, Status, StatusChanged
 from .features import Features
 from .gateway import Gateway
 from .handlers import ErrorHandler, Handler, Handlers
@@ -36,6 +36,7 @@ from .queue import Queue
 from .reactions import Reactions
 from .room import Room, check_access, heartbeat_wait, parse
 from .spool import Spool
+from .stalls import StallWatch
 from .state import LiveState
 from .stats import SessionStats, session_stats
 from .streams import EventStream, Streams
@@ -70,6 +71,7 @@ class Session:
         clock: Clock,
         spool: Spool | None = None,
         meter: Meter | None = None,
+        stalls: StallWatch | None = None,
     ) -> None:
         chance = random.Random()  # noqa: S311 - spreads retries, protects nothing
         self.id = session_id
@@ -80,6 +82,7 @@ class Session:
         self._clock = clock
         self._spool = spool
         self._meter = meter or Meter(clock)
+        self._stalls = stalls
         self._chance = chance.random
         self._streams = Streams(config.reader_events)
         self._handlers = Handlers(self._streams, f"session {session_id}")
@@ -290,6 +293,8 @@ class Session:
         self._spawn(self._heartbeats(room), "occupancy")
         self._outbox_task = self._group_of().create_task(room.outbox.run(), name="whatssound-outbox")
         self._handlers.start(self._group_of())
+        if self._stalls is not None:
+            self._stalls.add(self._stalled)
         if self._tokens.user_id is not None and self.config.track_presence:
             parts.presence.show()
 
@@ -331,6 +336,8 @@ class Session:
             self._streams.end(self._failure)
             await self._handlers.finish(self.config.handler_tasks)
         finally:
+            if self._stalls is not None:
+                self._stalls.remove(self._stalled)
             if self._outbox_task is not None:
                 self._outbox_task.cancel()
             for task in self._tasks:
@@ -356,6 +363,9 @@ class Session:
             _log.warning("closed %s with %d chat messages whose outcome is not known", self.id, left)
 
     # --- what the parts say
+
+    def _stalled(self, seconds: float, stack: str) -> None:
+        self._streams.publish(LoopStalled(seconds=round(seconds, 3), stack=stack))
 
     async def _connect(self, connection: Connection) -> None:
         try:

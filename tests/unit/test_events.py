@@ -25,6 +25,7 @@ KEPT = {
     "Discontinuity",
     "FeedChanged",
     "Lagged",
+    "LoopStalled",
     "MemberChanged",
     "MessageDeleted",
     "MessageWithdrawn",
