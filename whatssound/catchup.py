@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from .ports import Clock
 from .state import ServerTime
 
 _PAGE = 500
+
+#: Events published in one go.
+_BREATH = 50
 
 
 class CatchUp:
@@ -108,8 +112,11 @@ class CatchUp:
                 delivery.publish(Discontinuity(after_seq=after, before_seq=oldest))
                 fresh = True
                 continue
-            for seq, entry in entries:
+            for at, (seq, entry) in enumerate(entries, start=1):
                 fetched += delivery.entry(seq, entry, recovered=True)
+                if at % _BREATH == 0:
+                    # Readers run now: one that keeps up must not lag only because much came in one answer.
+                    await asyncio.sleep(0)
             # Everything up to the last entry of a page is in the page or was seen before.
             delivery.reached(entries[-1][0] if entries else after)
             if not page.get("more") or sequencer.watermark <= after:

@@ -29,11 +29,13 @@ from whatssound.events import (
     ChatMessage,
     Event,
     FeedChanged,
+    Lagged,
     MemberChanged,
     StateResynced,
     Status,
     StatusChanged,
     TypingStarted,
+    UnknownEvent,
 )
 from whatssound.gateway import Gateway
 from whatssound.models import Member, SessionId, UserId
@@ -599,6 +601,24 @@ def test_wait_for_takes_the_first_that_fits() -> None:
         with pytest.raises(SessionClosedError):
             await closed
         assert stage.session._streams._open == []
+
+    run_virtual(main)
+
+
+def test_a_reader_that_keeps_up_does_not_lag_behind_a_long_page() -> None:
+    async def main() -> None:
+        stage = Stage(SessionConfig(reader_events=60))
+        page = [{"seq": seq, "kind": "x", "payload": {}, "created_at": NOW} for seq in range(1, 401)]
+        async with stage.session as session:
+            await settle()
+            reader = asyncio.create_task(collect(session))
+            await settle()
+            stage.rpc.always("events_since", {"events": page, "last_seq": 400, "oldest_seq": 1, "more": False})
+            await asyncio.sleep(10)
+            assert session.state.seq == 400
+        events = await reader
+        assert not [event for event in events if isinstance(event, Lagged)]
+        assert [event.seq for event in events if isinstance(event, UnknownEvent)] == list(range(1, 401))
 
     run_virtual(main)
 
