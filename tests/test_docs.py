@@ -292,6 +292,27 @@ def test_the_errors_page_lists_every_class() -> None:
     assert named == set(classes)
 
 
+def test_the_guide_says_what_to_do_about_every_error_and_reason() -> None:
+    page = (DOCS / "howto" / "handle-errors.md").read_text("utf-8")
+    table = page.split("## Every error, and what to do", 1)[1]
+    told = [name for line in table.splitlines() if line.startswith("| `") for name in _names(line)]
+    classes = {
+        name
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, errors.WhatsSoundError)
+    }
+    assert len(told) == len(set(told))
+    assert {name for name in told if name.endswith("Error")} == classes
+    reference = (REFERENCE / "errors.md").read_text("utf-8")
+    reasons = re.search(r"`reason` \(a code below, or (.+?)\)", reference)
+    assert reasons is not None
+    assert {name for name in told if not name.endswith("Error")} == set(re.findall(r"`(\w+)`", reasons[1]))
+
+
+def _names(row: str) -> list[str]:
+    return re.findall(r"`(\w+)`", row.split("|")[1])
+
+
 def test_the_errors_page_lists_every_code_with_its_status() -> None:
     migration = next((ROOT / "supabase" / "migrations").glob("*_foundations.sql")).read_text("utf-8")
     body = migration.split("function whatssound.refusals()", 1)[1].split("$$", 2)[1]
