@@ -138,8 +138,8 @@ class SessionConfig:
             room of thousands can afford), Postgres ``changes``, or ``auto``: frames where the session has them and we
             may join them.
         chat_path: how chat travels: ``broadcast`` (heard before it is stored), ``stored`` (heard with the next frame),
-            or ``auto``: with frames as the database decides from the size of the room and the plan, else ``broadcast``.
-            In a large room listeners always take ``stored``, since they have left the topic that carries broadcasts.
+            or ``auto``: as the database decides from the size of the room and the plan. In a large room listeners
+            always take ``stored``, since they have left the topic that carries broadcasts.
         large_room: how many people a small room holds at most; with more it is large: listeners are counted instead of
             shown in presence, and typing is off. It is small again below 80 % of it.
         max_message_length: characters of a chat message before the session's own limit is known.

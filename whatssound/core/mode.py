@@ -126,6 +126,5 @@ class ModeChooser:
         if not self._keeps_topic(feed):
             return "stored"
         if self._chat_path == "auto":
-            # By Postgres Changes what is stored is heard only with the next look at the log.
-            return self._info.chat_path if feed == "frames" else "broadcast"
+            return self._info.chat_path
         return self._chat_path

@@ -84,12 +84,6 @@ def test_the_chat_path_is_the_database_s_unless_ours_is_set() -> None:
             assert made.mode.chat_path == path
 
 
-def test_by_postgres_changes_chat_is_broadcast_however_busy_the_room_is() -> None:
-    made = chooser("changes")
-    made.told(TICKING, may_join=True)
-    assert made.mode == Mode("changes", "broadcast", "small", 0)
-
-
 def test_a_frame_names_the_tick() -> None:
     made = told(TICKING)
     made.ticks(250)
