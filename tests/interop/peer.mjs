@@ -35,6 +35,13 @@ async function rpc(name, params) {
   return data
 }
 
+// As in wire.md: where a frame waits for its tick, whoever wrote asks for it.
+function flushWhenDue(frame) {
+  if (frame?.pending) {
+    setTimeout(() => rpc("flush_frame", { p_session_id: sessionId }).then(flushWhenDue).catch((error) => console.error(error.message)), frame.wait_ms)
+  }
+}
+
 const commands = {
   async sign_in({ name }) {
     const { data, error } = await client.auth.signInAnonymously({ options: { data: { username: name } } })
@@ -89,6 +96,7 @@ const commands = {
     }
     const sent = await channel.send({ type: "broadcast", event: "chat", payload: { message } })
     const stored = await rpc("insert_messages", { p_session_id: sessionId, p_messages: [{ id, content: text }] })
+    flushWhenDue(stored.frame)
     return { id, sent, result: stored.results[0] }
   },
 
@@ -101,9 +109,11 @@ const commands = {
   },
 
   async vote({ song_id, value }) {
-    return await rpc("cast_vote", {
+    const cast = await rpc("cast_vote", {
       p_session_id: sessionId, p_song_id: song_id, p_value: value, p_key: randomUUID(),
     })
+    flushWhenDue(cast.frame)
+    return cast
   },
 
   async leave() {
