@@ -261,12 +261,13 @@ class Feed:
         self._delivery.sequencer.note(last_seq)
         self._resync.told()
 
-    def heard_reply(self, reply: Mapping[str, Any], *, wrote: bool = True) -> None:
+    def heard_reply(self, reply: Mapping[str, Any], *, wrote: bool = True, reacted: bool = False) -> None:
         """Takes what every answer of the database says beside its own: how far the log goes, and what waits.
 
         Args:
             reply: the answer.
             wrote: whether something of ours may wait for a frame.
+            reacted: whether reactions do.
         """
         last_seq = reply.get("last_seq")
         if isinstance(last_seq, int):
@@ -275,7 +276,7 @@ class Feed:
             self._told(reply["feed"])
         frame = reply.get("frame")
         if isinstance(frame, dict):
-            self._frame_status(frame, last_seq if isinstance(last_seq, int) else 0, wrote=wrote)
+            self._frame_status(frame, last_seq if isinstance(last_seq, int) else 0, wrote=wrote, reacted=reacted)
         if isinstance(reply.get("tip"), dict):
             self._own_tip(reply["tip"])
 
@@ -369,11 +370,11 @@ class Feed:
     def _flushed(self, answer: Mapping[str, Any]) -> None:
         self.heard_reply({"last_seq": answer.get("last_seq"), "frame": answer})
 
-    def _frame_status(self, frame: Mapping[str, Any], last_seq: int, *, wrote: bool) -> None:
+    def _frame_status(self, frame: Mapping[str, Any], last_seq: int, *, wrote: bool, reacted: bool) -> None:
         to_seq, wait_ms = frame.get("to_seq"), frame.get("wait_ms")
         if isinstance(to_seq, int):
             self.flusher.framed(to_seq)
         if wrote and frame.get("pending") is True and isinstance(wait_ms, int):
             # Whoever waits the shortest asks for everybody.
             spread = min(_FLUSH_SPREAD, _FLUSH_PART * max(wait_ms, self.switch.mode.tick_ms) / 1000)
-            self.flusher.want(last_seq, wait_ms / 1000 + spread * self._chance())
+            self.flusher.want(last_seq, wait_ms / 1000 + spread * self._chance(), reactions=reacted)

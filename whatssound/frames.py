@@ -126,27 +126,29 @@ class Flusher:
         self._due = 0.0
         self._seq = 0
         self._framed = 0
-        self._any_frame_will_do = False
+        self._reactions_wait = False
         self.asked = 0
 
-    def want(self, seq: int, wait: float) -> None:
+    def want(self, seq: int, wait: float, *, reactions: bool = False) -> None:
         """Something of ours waits for a frame.
 
         Args:
             seq: the last event the frame should reach.
             wait: seconds until it may be sent.
+            reactions: whether reactions wait, whatever else does.
         """
         due = self._clock.monotonic() + max(wait, _PAUSE)
         self._due = min(self._due, due) if self._wanted.is_set() else due
-        if seq <= self._framed:
-            self._any_frame_will_do = True  # no event waits, so reactions do
+        if reactions or seq <= self._framed:
+            # Where no event waits, reactions do. A frame has no number that tells whether they were in it: one that is
+            # heard now may have been sent before they were counted, so only the database's answer settles this.
+            self._reactions_wait = True
         self._seq = max(self._seq, seq)
         self._wanted.set()
 
     def framed(self, to_seq: int) -> None:
         """A frame was sent that goes up to ``to_seq``."""
         self._framed = max(self._framed, to_seq)
-        self._any_frame_will_do = False
 
     async def run(self) -> None:
         """Asks when it is time; until cancelled."""
@@ -154,9 +156,9 @@ class Flusher:
             await self._wanted.wait()
             await self._clock.sleep(max(0.0, self._due - self._clock.monotonic()))
             self._wanted.clear()
-            if self._framed >= self._seq and not self._any_frame_will_do:
+            if self._framed >= self._seq and not self._reactions_wait:
                 continue
-            self._any_frame_will_do = False
+            self._reactions_wait = False
             try:
                 answer = await self._gateway.once("flush_frame", {"p_session_id": self._session_id})
             except WhatsSoundError as error:

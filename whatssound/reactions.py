@@ -72,7 +72,7 @@ class Reactions:
             except WhatsSoundError as error:
                 _log.debug("reactions were not taken: %s", error)
                 return False
-            room.feed.heard_reply(answer)
+            room.feed.heard_reply(answer, reacted=True)
             dropped = answer.get("dropped")
             self.dropped += dropped if isinstance(dropped, int) else 0
             return True

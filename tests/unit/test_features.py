@@ -613,6 +613,24 @@ def test_reactions_of_a_moment_are_one_call_and_show_with_the_frame() -> None:
     run_virtual(main)
 
 
+def test_a_frame_that_was_under_way_does_not_pass_for_the_one_with_our_reactions() -> None:
+    async def main() -> None:
+        async with Desk() as desk:
+            framing(desk)
+            waits = {"pending": True, "wait_ms": 400}
+            desk.rpc.always("send_reactions", {"accepted": 1, "last_seq": 3, "frame": waits})
+            desk.rpc.always("flush_frame", {"sent": True, "pending": False, "wait_ms": 0, "last_seq": 3})
+            flushing = asyncio.create_task(desk.room.feed.flusher.run())
+            await react(desk, "🔥", seconds=0.6)
+            desk.room.feed.flusher.framed(3)  # somebody else's, sent before ours were counted
+            await asyncio.sleep(1.0)
+            flushing.cancel()
+            await asyncio.wait([flushing])
+            assert len(desk.rpc.made("flush_frame")) == 1
+
+    run_virtual(main)
+
+
 def test_many_reactions_are_sent_in_portions() -> None:
     async def main() -> None:
         async with Desk() as desk:
