@@ -1,9 +1,11 @@
-"""Everybody in a room loses the connection in the same moment: all come back, and the database is not run down."""
+"""Everybody in a room loses the connection in the same moment: all come back, and the database is not run down.
+
+Here each is held to asking once or twice. How the questions spread over time is pinned in virtual time
+(`test_feed_frames`) and measured by `tests/benchmarks/storm.py`: a hundred clients and their server in one interpreter
+bunch whatever is spread.
+"""
 
 from __future__ import annotations
-
-import math
-import time
 
 import pytest
 
@@ -20,8 +22,13 @@ SNAPSHOTS = ("session_snapshot", "events_since")
 PATIENT = ConnectionConfig(open_timeout=30.0, join_timeout=30.0)
 
 
+async def questions(lab: Lab) -> int:
+    total = await lab.switch(lambda stack: stack.calls.total)
+    return sum(total.get(name, 0) for name in SNAPSHOTS)
+
+
 @pytest.mark.parametrize("restart", [False, True], ids=["cut", "restart"])
-async def test_a_storm_ends_within_half_a_minute_and_the_database_is_asked_in_turn(
+async def test_a_storm_ends_within_half_a_minute_and_nobody_asks_the_database_over_and_over(
     lab: Lab, who: People, restart: bool
 ) -> None:
     config = SessionConfig(feed="frames", connection=PATIENT, track_presence=False)
@@ -34,9 +41,7 @@ async def test_a_storm_ends_within_half_a_minute_and_the_database_is_asked_in_tu
         # A frame tells everybody how many are here, as happens all the time in a room of that size.
         first = await session.chat.send("welcome")
         assert await audience.until_seen([f"chat:{first.id}"], within=PATIENCE)
-        # Calls are counted by the clock's seconds: this one has those of coming in.
-        cut_at = math.ceil(time.time())
-        await eventually(lambda: time.time() >= cut_at)
+        before = await questions(lab)
         if restart:
             await lab.do(lambda stack: stack.restart_service("realtime"))
         else:
@@ -49,5 +54,4 @@ async def test_a_storm_ends_within_half_a_minute_and_the_database_is_asked_in_tu
         assert audience.sightings.missing([f"chat:{receipt.id}"]) == 0
         assert audience.sightings.tallies({f"chat:{receipt.id}": 0.0})["chat"].repeats == 0
         assert audience.listening().reconnects >= LISTENERS
-        busiest = await lab.switch(lambda stack: stack.calls.busiest_second(*SNAPSHOTS, since=cut_at))
-        assert busiest <= 60
+        assert await questions(lab) - before <= 2 * (LISTENERS + 1)
